@@ -1,0 +1,1 @@
+"""Tasks that own a piece of state and are spoken to through a bounded mailbox."""

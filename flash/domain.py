@@ -1,0 +1,161 @@
+"""The words of the trade: what travels between the modules, and nothing that acts.
+
+Everything here is frozen. A buyer who is told no gets a `Refusal`; an exception (`flash.errors`) means that
+the machinery failed. Times are aware datetimes taken from the database's clock, never from a host's.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NewType
+
+SaleId = NewType("SaleId", int)
+ItemId = NewType("ItemId", int)
+CheckoutId = NewType("CheckoutId", int)
+UserId = NewType("UserId", str)
+Epoch = NewType("Epoch", int)
+RequestId = NewType("RequestId", str)
+"""Names one purchase request for ever: `key:` and the client's Idempotency-Key, or `auto:` and random text."""
+
+
+class Refusal(enum.Enum):
+    """Why a purchase was not made; the value is the `code` that the client reads."""
+
+    INVALID_CODE = "invalid_code"
+    CODE_ALREADY_USED = "code_already_used"
+    ITEM_SOLD = "item_sold"
+    SOLD_OUT = "sold_out"
+    USER_LIMIT_REACHED = "user_limit_reached"
+    IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+
+
+class CheckoutOutcome(enum.Enum):
+    """What became of a checkout attempt; the value is what `checkouts.outcome` stores."""
+
+    ISSUED = "issued"
+    INVALID_REQUEST = "invalid_request"
+    ITEM_NOT_FOUND = "item_not_found"
+    SALE_NOT_OPEN = "sale_not_open"
+    ITEM_SOLD = "item_sold"
+    SOLD_OUT = "sold_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a checkout code says once its tag has been verified. `secret` is 16 random bytes."""
+
+    sale_id: SaleId
+    checkout_id: CheckoutId
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One call of POST /checkout. A malformed one has no user and no item, only its query as received."""
+
+    user_id: UserId | None
+    item_id: ItemId | None
+    query: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """How an attempt was recorded. `code` is set when it was issued, `opens_in_seconds` when it came too early."""
+
+    outcome: CheckoutOutcome
+    code: Code | None = None
+    opens_in_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """An issued checkout as the database knows it."""
+
+    secret: bytes
+    item_id: ItemId
+    user_id: UserId
+    is_expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A buyer's wish to redeem a code. The same `request_id` again is the same wish."""
+
+    code: Code
+    request_id: RequestId
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One item sold. `slot` numbers the buyer's purchases within the sale, from 1."""
+
+    checkout_id: CheckoutId
+    request_id: RequestId
+    item_id: ItemId
+    user_id: UserId
+    slot: int
+    purchased_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sold:
+    """The item is the buyer's; persist the purchase, then say so."""
+
+    purchase: Purchase
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The same request has bought before; tell the same again."""
+
+    purchase: Purchase
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No, and why. `purchase` is what the code bought earlier, for CODE_ALREADY_USED."""
+
+    refusal: Refusal
+    purchase: Purchase | None = None
+
+
+Outcome = Sold | Repeated | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """One sale as of a moment. Its items are `first_item_id` … `first_item_id + stock - 1`."""
+
+    id: SaleId
+    starts_at: datetime
+    first_item_id: ItemId
+    stock: int
+    user_limit: int
+    sold: int
+    is_open: bool
+    """Whether it has begun, by the database's clock; a sold-out sale has begun too."""
+
+    @property
+    def remaining(self) -> int:
+        return self.stock - self.sold
+
+    @property
+    def status(self) -> str:
+        """`upcoming`, `open` or `sold_out`."""
+        if not self.remaining:
+            return "sold_out"
+        return "open" if self.is_open else "upcoming"
+
+    @property
+    def item_ids(self) -> range:
+        return range(self.first_item_id, self.first_item_id + self.stock)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The right to decide for one sale until a higher epoch begins."""
+
+    sale_id: SaleId
+    epoch: Epoch
