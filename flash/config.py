@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from flash.errors import ConfigError
 
@@ -42,9 +43,7 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[
 
 
 def _whole(variable: str, default: int, low: int, high: int, help: str) -> Any:
-    return _setting(
-        variable, _number(int, low, high), f"a whole number from {low:,} to {high:,}", default, help
-    )
+    return _setting(variable, _number(int, low, high), f"a whole number from {low:,} to {high:,}", default, help)
 
 
 def _seconds(variable: str, default: float, low: float, high: float, help: str) -> Any:
@@ -121,12 +120,8 @@ class Config:
     lease_margin_seconds: float = _seconds(
         "FLASH_LEASE_MARGIN", 0.5, 0.05, 30, "how long before its lease ends a leader stops trusting it"
     )
-    database_timeout_seconds: float = _seconds(
-        "FLASH_DATABASE_TIMEOUT", 2.0, 0.1, 60, "longest wait for one statement"
-    )
-    redis_timeout_seconds: float = _seconds(
-        "FLASH_REDIS_TIMEOUT", 1.0, 0.1, 60, "longest wait for one Redis command"
-    )
+    database_timeout_seconds: float = _seconds("FLASH_DATABASE_TIMEOUT", 2.0, 0.1, 60, "longest wait for one statement")
+    redis_timeout_seconds: float = _seconds("FLASH_REDIS_TIMEOUT", 1.0, 0.1, 60, "longest wait for one Redis command")
 
     checkout_batch_max: int = _whole("FLASH_CHECKOUT_BATCH_MAX", 500, 1, 10_000, "attempts in one statement")
     checkout_waiting_max: int = _whole(
@@ -182,9 +177,7 @@ class Config:
 
     def lines(self) -> list[tuple[str, str, str]]:
         """Variable, effective value (secrets masked) and meaning of each setting, for people."""
-        return [
-            (setting.variable, _shown(getattr(self, name)), setting.help) for name, setting in settings()
-        ]
+        return [(setting.variable, _shown(getattr(self, name)), setting.help) for name, setting in settings()]
 
 
 def settings() -> list[tuple[str, Setting]]:
@@ -192,17 +185,22 @@ def settings() -> list[tuple[str, Setting]]:
     return [(f.name, f.metadata["setting"]) for f in fields(Config)]
 
 
+_SECRET_PARAMETER = re.compile(r"((?:^|[?&\s])\w*(?:pass|secret|token)\w*=)[^&\s#]*", re.IGNORECASE)
+
+
 def mask(text: str) -> str:
-    """`text` without the password, if it is a URL that holds one."""
-    try:
-        parts = urlsplit(text)
-        password = parts.password
-    except ValueError:
-        return "***"
-    if password is None:
-        return text
-    user, _, address = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{address}"))
+    """`text` without its passwords, if it looks at all like a URL that holds one; malformed ones too."""
+    text = _SECRET_PARAMETER.sub(r"\1***", text)
+    scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
+    credentials, at, address = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{slashes}{user}:***@{address}" if at and colon else text
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment for a child process: ours with `changes`, without what would steer PostgreSQL's own programs."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return {**inherited, **changes}
 
 
 def _shown(value: object) -> str:
