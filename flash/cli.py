@@ -1,4 +1,4 @@
-"""The command line: which command does what, and what its exit code says. Nothing heavy is imported before it is needed.
+"""The command line: which command does what, and what its exit code says. Nothing heavy is imported early.
 
 A wrong setting or something on this machine that is in the way is one message on stderr, never a traceback.
 """
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stdout = None  # type: ignore[assignment]  # whoever read our output has gone: nothing to flush
+        sys.stdout = None  # whoever read our output has gone: nothing to flush
         return 0
     return code
 

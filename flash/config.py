@@ -94,7 +94,7 @@ class Config:
     )
     host: str = _setting("FLASH_HOST", _text, "an address to listen on", "127.0.0.1", "address to listen on")
     port: int = _whole("PORT", 8080, 0, 65535, "port to listen on; 0 takes a free one")
-    data_dir: Path = _setting(
+    data_dir: Path = _setting(  # noqa: RUF009
         "FLASH_DATA_DIR", Path, "a directory", Path(".flash"), "where the embedded stores keep their data"
     )
     log_level: str = _setting(

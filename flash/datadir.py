@@ -75,7 +75,7 @@ def socket_directory(data_dir: Path) -> Path:
 
 
 def give(path: Path, uid: int) -> None:
-    """Let `uid` own the tree at `path`, which is ours. Only root can; the top goes last, so it tells whether all is done."""
+    """Let `uid` own our tree at `path`, if we are root. The top goes last, so it tells whether all is done."""
     if os.geteuid() != 0 or path.lstat().st_uid == uid:
         return
     for folder, folders, files in os.walk(path, topdown=False):

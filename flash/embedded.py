@@ -310,7 +310,7 @@ class EmbeddedPostgres(Store):
         return folder
 
     def _make_cluster(self) -> None:
-        """initdb into a directory beside, which gets its name only when it is complete: a crash leaves no half cluster."""
+        """initdb into a directory beside, renamed when it is complete: a crash leaves no half cluster."""
         unfinished = self.cluster.with_name("postgres.new")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._given(unfinished)
@@ -362,7 +362,7 @@ INITDB_FLAGS = (
 
 
 def _copy_binaries(bin_dir: Path, away: Path) -> Path:
-    """A copy of the binaries that another user can reach, laid out as in the wheel: they find their libraries by that."""
+    """A copy of the binaries that another user can reach, laid out as in the wheel, by which they find libraries."""
     install = bin_dir.parent
     package = install.parent
     stamp = (bin_dir / "postgres").stat()

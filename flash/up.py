@@ -204,7 +204,7 @@ _REPORT = re.compile(rb"^\d\d:\d\d:\d\d system +\| (\S+) (started|stopped) \((?:
 
 
 class Honcho:
-    """The Procfile under honcho, in a session of its own. Its output is passed on, and read for who started and stopped."""
+    """The Procfile under honcho, in its own session. Its output is passed on, and read for who started and stopped."""
 
     def __init__(
         self, config: Config, procfile: Path, wanted: dict[str, int], data_dir: Path, signals: Signals
