@@ -101,16 +101,12 @@ def test_an_optional_parameter_may_be_absent_or_empty_but_not_repeated() -> None
         read_optional(b"limit=5&limit=5", ("limit",))
 
 
-@pytest.mark.parametrize(
-    "text", ["a", "x" * 64, "😀" * 64, "José", "a b", "z\u200dw\u2028\u0378\ufeff", "'; --", "\\"]
-)
+@pytest.mark.parametrize("text", ["a", "x" * 64, "😀" * 64, "José", "a b", "z\u200dw\u2028\u0378\ufeff", "'; --", "\\"])
 def test_any_text_of_1_to_64_characters_without_controls_is_a_user_id(text: str) -> None:
     assert params.user_id(text) == text
 
 
-@pytest.mark.parametrize(
-    "text", ["", "x" * 65, "a\x00", "\n", "a\tb", "\x1f", "\x7f", "\x80", "\x9f", "\ud800"]
-)
+@pytest.mark.parametrize("text", ["", "x" * 65, "a\x00", "\n", "a\tb", "\x1f", "\x7f", "\x80", "\x9f", "\ud800"])
 def test_controls_surrogates_and_a_wrong_length_are_no_user_id(text: str) -> None:
     with pytest.raises(InvalidParameter, match="user_id"):
         params.user_id(text)
@@ -169,9 +165,7 @@ def test_no_text_whatever_breaks_a_validator(check: Callable[[str], object], tex
 
 
 def test_a_problem_is_compact_json_in_the_order_of_the_contract() -> None:
-    answer = problem(
-        410, "sold_out", "The sale is sold out", extra={"sale_id": 3}, headers=(retry_after(0.2),)
-    )
+    answer = problem(410, "sold_out", "The sale is sold out", extra={"sale_id": 3}, headers=(retry_after(0.2),))
     assert answer.body == (
         b'{"type":"/problems/sold_out","title":"Gone","status":410,'
         b'"detail":"The sale is sold out","code":"sold_out","sale_id":3}'
@@ -180,9 +174,7 @@ def test_a_problem_is_compact_json_in_the_order_of_the_contract() -> None:
     assert answer.headers == ((b"retry-after", b"1"),)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "value"), [(-5, b"1"), (0, b"1"), (1, b"1"), (1.01, b"2"), (59.5, b"60")]
-)
+@pytest.mark.parametrize(("seconds", "value"), [(-5, b"1"), (0, b"1"), (1, b"1"), (1.01, b"2"), (59.5, b"60")])
 def test_retry_after_is_whole_seconds_and_at_least_one(seconds: float, value: bytes) -> None:
     assert retry_after(seconds) == (b"retry-after", value)
 

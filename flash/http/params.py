@@ -138,6 +138,4 @@ def _form_decoded(text: str, name: str) -> str:
 def _number(text: str, name: str, low: int, high: int) -> int:
     if _CANONICAL_NUMBER.fullmatch(text) and low <= (value := int(text)) <= high:
         return value
-    raise InvalidParameter(
-        f"{name} must be a decimal number from {low} to {high}, without sign or leading zeros"
-    )
+    raise InvalidParameter(f"{name} must be a decimal number from {low} to {high}, without sign or leading zeros")

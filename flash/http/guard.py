@@ -1,0 +1,297 @@
+"""Hypercorn's connection object made safe: whatever one connection does, only that connection suffers.
+
+The seam is one name, `hypercorn.trio.run.TCPServer`, and Hypercorn is pinned: stock, one malformed request can
+stop the process, since connections run in the server's nursery and only OSError is caught there. Here every
+wait on a client has an absolute deadline and nothing is shielded, so a stuck reader cannot delay a shutdown.
+Plain connections speak HTTP/1.1 and nothing else; HTTP/2 exists only where TLS has negotiated it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import hypercorn.trio.run
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, H11SendableEvent, LifespanState
+from hypercorn.utils import parse_socket_addr
+
+URL_MAX_BYTES = 8_192
+HEAD_MAX_BYTES = 16_384
+HEADERS_MAX = 100
+
+DRAIN_GRACE_SECONDS = 0.1
+"""How long a quiet connection is kept after the stop: its request may already be on its way."""
+LINGER_SECONDS = 0.5
+"""How long unread input is swallowed after a refusal; closing at once would destroy the answer (RFC 9112, 9.6)."""
+
+_BARE_LF_OR_FOLD = re.compile(rb"(?<!\r)\n|\n[ \t]")
+_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]*")
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of the HTTP server, named like the settings they come from."""
+
+    connections_max: int = 12_000
+    idle_seconds: float = 60.0
+    head_seconds: float = 10.0
+    body_seconds: float = 10.0
+    send_seconds: float = 10.0
+    drain_seconds: float = 2.5
+    body_max_bytes: int = 65_536
+
+
+class Connections:
+    """The open connections of one server, and whether it is stopping."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.open: set[GuardedTCPServer] = set()
+        self.is_draining = False
+
+    def drain(self) -> None:
+        """Close the quiet ones in a moment; those at work close once they have answered."""
+        self.is_draining = True
+        for connection in self.open:
+            connection.drain()
+
+
+class GuardedConfig(Config):
+    """Hypercorn's configuration, which also carries what the guard needs to every connection."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+
+
+def install() -> None:
+    """Have Hypercorn's trio worker make its connections with `GuardedTCPServer`."""
+    vars(hypercorn.trio.run)["TCPServer"] = GuardedTCPServer
+
+
+class GuardedTCPServer(TCPServer):
+    """One connection. `run` raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
+
+    def __init__(
+        self, app: AppWrapper, config: Config, context: WorkerContext, state: LifespanState, stream: Any
+    ) -> None:
+        super().__init__(app, config, context, state, stream)
+        assert isinstance(config, GuardedConfig)
+        self._connections = config.connections
+        self._limits = config.connections.limits
+        self._reading = trio.CancelScope()  # ends: a deadline passed, or there is nothing more to read
+        self._is_quiet = False  # waiting for the first byte of a request
+        self._protocol: H11Protocol | H2Protocol
+
+    async def run(self) -> None:
+        if len(self._connections.open) >= self._limits.connections_max:
+            await trio.aclose_forcefully(self.stream)
+            return
+        self._connections.open.add(self)
+        try:
+            await self._run()
+        except* (OSError, trio.TooSlowError, *_GONE):
+            pass  # the peer has gone
+        except* Exception:
+            logger.exception("a connection was closed by an unexpected error")
+        finally:
+            self._connections.open.discard(self)
+
+    def drain(self) -> None:
+        if self._reading.deadline < math.inf:  # no request is complete
+            self._reading.deadline = min(self._reading.deadline, trio.current_time() + DRAIN_GRACE_SECONDS)
+
+    async def protocol_send(self, event: Event) -> None:
+        if isinstance(event, RawData):
+            await self._send(event.data)
+        elif isinstance(event, Closed):
+            self._reading.cancel()
+        elif isinstance(event, Updated):
+            if event.idle:
+                self._expect_request()
+            else:
+                self._is_quiet = False
+                self._reading.deadline = math.inf  # the body has its deadline in `App`
+
+    async def _run(self) -> None:
+        try:
+            is_tls, is_http2 = await self._handshake()
+            async with TaskGroup() as task_group:
+                self._protocol = self._speak(H2Protocol if is_http2 else GuardedH11, task_group, is_tls)
+                await self._protocol.initiate()
+                self._expect_request()
+                with self._reading:
+                    await self._read(is_http2)
+                await self._protocol.handle(Closed())
+                await self._finish(is_tls)
+        finally:
+            await trio.aclose_forcefully(self.stream)
+
+    async def _handshake(self) -> tuple[bool, bool]:
+        if not isinstance(self.stream, trio.SSLStream):
+            return False, False
+        with trio.fail_after(self._limits.head_seconds):
+            await self.stream.do_handshake()
+        return True, self.stream.selected_alpn_protocol() == "h2"
+
+    def _speak(
+        self, protocol: type[H11Protocol | H2Protocol], task_group: TaskGroup, is_tls: bool
+    ) -> H11Protocol | H2Protocol:
+        stream = self.stream.transport_stream if is_tls else self.stream
+        assert isinstance(stream, trio.SocketStream)
+        return protocol(
+            self.app,
+            self.config,
+            self.context,
+            task_group,
+            ConnectionState(self.state),
+            is_tls,
+            parse_socket_addr(stream.socket.family, stream.socket.getpeername()),
+            parse_socket_addr(stream.socket.family, stream.socket.getsockname()),
+            self.protocol_send,
+        )
+
+    def _expect_request(self) -> None:
+        patience = DRAIN_GRACE_SECONDS if self._connections.is_draining else self._limits.idle_seconds
+        self._is_quiet = True
+        self._reading.deadline = trio.current_time() + patience
+
+    async def _read(self, is_http2: bool) -> None:
+        while True:
+            data = bytes(await self.stream.receive_some(MAX_RECV))
+            if not data and (self._is_quiet or is_http2):
+                return
+            if self._is_quiet and not is_http2 and not self._connections.is_draining:
+                self._is_quiet = False
+                self._reading.deadline = trio.current_time() + self._limits.head_seconds
+            await self._protocol.handle(RawData(data))
+            if not data:
+                # The client may have closed only its own direction: it gets its answer, then `Closed` comes.
+                await trio.sleep_forever()
+
+    async def _send(self, data: bytes) -> None:
+        with trio.move_on_after(self._limits.send_seconds), suppress(*_GONE):
+            async with self.send_lock:
+                await self.stream.send_all(data)
+            return
+        # Too slow or gone. What was sent may be cut anywhere: nothing may follow.
+        self._reading.cancel()
+        await trio.aclose_forcefully(self.stream)
+
+    async def _finish(self, is_tls: bool) -> None:
+        with suppress(*_GONE):
+            if not is_tls and isinstance(self._protocol, GuardedH11) and self._protocol.has_unread:
+                with trio.move_on_after(LINGER_SECONDS):
+                    await self.stream.send_eof()
+                    while await self.stream.receive_some(MAX_RECV):
+                        pass
+            with trio.move_on_after(LINGER_SECONDS):
+                await self.stream.aclose()
+
+
+class GuardedH11(H11Protocol):
+    """Hypercorn's HTTP/1.1 without ways out of it, stricter about heads, and with one send per response."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connection: StrictH11 = StrictH11(h11.SERVER)
+        self._head = b""
+
+    @property
+    def has_unread(self) -> bool:
+        """Whether the client was refused, or answered, before all that it sent was read."""
+        return self.connection.was_refused or self.connection.their_state in (h11.SEND_BODY, h11.ERROR)
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """No h2c and no HTTP/2 by preface: `StrictH11` has refused the version, `Upgrade` is ignored."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if any(name == b"upgrade" for name, _ in request.headers):
+            headers = [(name, value) for name, value in request.headers if name != b"upgrade"]
+            request = h11.Request(
+                method=request.method,
+                target=request.target,
+                headers=headers,
+                http_version=request.http_version,
+            )
+        await super()._create_stream(request)
+
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        try:
+            data = self.connection.send(event) or b""
+        except h11.LocalProtocolError:
+            if self.connection.their_state != h11.ERROR:
+                raise
+            return
+        # The head waits for the first piece of the body, which always follows: one packet instead of two.
+        if isinstance(event, h11.Response):
+            self._head = data
+            return
+        data, self._head = self._head + data, b""
+        if data:
+            await self.send(RawData(data=data))
+
+
+class StrictH11(h11.Connection):
+    """h11, without what it forgives: bare LF, folded lines, repeated framing headers, odd versions and hosts."""
+
+    def __init__(self, role: type[h11.SERVER]) -> None:
+        super().__init__(role, max_incomplete_event_size=4 * HEAD_MAX_BYTES)
+        self.was_refused = False
+
+    def next_event(self) -> Any:
+        try:
+            if self.their_state is h11.IDLE:
+                _check_head(self.trailing_data[0])
+            event = super().next_event()
+            if isinstance(event, h11.Request):
+                _check_request(event)
+        except h11.RemoteProtocolError:
+            self.was_refused = True
+            raise
+        return event
+
+
+def _check_head(received: bytes) -> None:
+    """Look at a head, or at as much of it as is there, as bytes: h11 shows it only after repairs."""
+    end = received.find(b"\r\n\r\n")
+    head = received if end < 0 else received[: end + 2]
+    line = head.find(b"\n") + 1 or len(head)
+    if line > URL_MAX_BYTES + 64:
+        raise h11.RemoteProtocolError("request line too long", error_status_hint=414)
+    if len(head) - line > HEAD_MAX_BYTES or head.count(b"\n") > HEADERS_MAX + 1:
+        raise h11.RemoteProtocolError("head too large", error_status_hint=431)
+    if _BARE_LF_OR_FOLD.search(head):
+        raise h11.RemoteProtocolError("bare LF or folded line")
+    if len(_FRAMING.findall(head)) > 1:
+        raise h11.RemoteProtocolError("more than one Content-Length or Transfer-Encoding")
+
+
+def _check_request(request: h11.Request) -> None:
+    if len(request.target) > URL_MAX_BYTES:
+        raise h11.RemoteProtocolError("target too long", error_status_hint=414)
+    if request.http_version not in (b"1.1", b"1.0"):
+        raise h11.RemoteProtocolError("not HTTP/1", error_status_hint=505)
+    if b"#" in request.target:
+        raise h11.RemoteProtocolError("fragment in the target")
+    for name, value in request.headers:
+        if name == b"host" and not _HOST.fullmatch(value):
+            raise h11.RemoteProtocolError("malformed Host")
+        if name == b"transfer-encoding" and request.http_version == b"1.0":
+            raise h11.RemoteProtocolError("Transfer-Encoding in HTTP/1.0")
