@@ -5,7 +5,8 @@ CREATE TABLE IF NOT EXISTS sales (
     id            bigint      PRIMARY KEY,
     -- two clocks cannot make two sales of one hour
     starts_at     timestamptz NOT NULL UNIQUE,
-    first_item_id bigint      NOT NULL CHECK (first_item_id >= 1),
+    -- its index also finds the sale of an item
+    first_item_id bigint      NOT NULL UNIQUE CHECK (first_item_id >= 1),
     stock         integer     NOT NULL CHECK (stock BETWEEN 1 AND 1000000),
     user_limit    smallint    NOT NULL CHECK (user_limit BETWEEN 1 AND 10),
     -- selling one too many fails the whole commit
@@ -18,8 +19,6 @@ CREATE TABLE IF NOT EXISTS sales (
     -- one item belongs to one sale
     EXCLUDE USING gist (int8range(first_item_id, first_item_id + stock) WITH &&)
 ) WITH (fillfactor = 20); -- each commit of purchases updates the row: leave room on its page for HOT updates
-
-CREATE UNIQUE INDEX IF NOT EXISTS sales_first_item_id ON sales (first_item_id);
 
 -- Every attempt, refused and malformed ones too. It refers to nothing: an attempt must be recordable whatever it names.
 CREATE TABLE IF NOT EXISTS checkouts (

@@ -100,6 +100,14 @@ class Purchase:
 
 
 @dataclass(frozen=True, slots=True)
+class Redemption:
+    """What the database knows of a code: the checkout that issued it and the purchase it made, if any."""
+
+    checkout: Checkout | None
+    purchase: Purchase | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sold:
     """The item is the buyer's; persist the purchase, then say so."""
 
@@ -115,10 +123,11 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No, and why. `purchase` is what the code bought earlier, for CODE_ALREADY_USED."""
+    """No, and why. CODE_ALREADY_USED carries what the code bought, USER_LIMIT_REACHED the sale's limit."""
 
     refusal: Refusal
     purchase: Purchase | None = None
+    user_limit: int | None = None
 
 
 Outcome = Sold | Repeated | Refused

@@ -1,4 +1,7 @@
-"""What goes wrong with the machinery, by what the caller may assume. A buyer told no is not here but in `domain.Refusal`."""
+"""What goes wrong with the machinery, by what the caller may assume.
+
+A buyer who is told no is not here but in `domain.Refusal`.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,94 @@
+"""A bounded queue of letters between Trio tasks. Whoever takes a letter owes its sender an answer.
+
+A full mailbox refuses at once, and closing one returns every letter that is still in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, TypeVar
+
+import trio
+
+from flash.errors import FlashError, Overloaded, Unavailable
+
+Body = TypeVar("Body")
+Answer = TypeVar("Answer")
+
+
+class Letter(Generic[Body, Answer]):
+    """One request and the place for its answer. Answering twice keeps the first answer."""
+
+    __slots__ = ("_answer", "_answered", "_error", "body")
+
+    def __init__(self, body: Body) -> None:
+        self.body = body
+        self._answered = trio.Event()
+        self._answer: Answer | None = None
+        self._error: FlashError | None = None
+
+    def reply(self, answer: Answer) -> None:
+        if not self._answered.is_set():
+            self._answer = answer
+            self._answered.set()
+
+    def fail(self, error: FlashError) -> None:
+        if not self._answered.is_set():
+            self._error = error
+            self._answered.set()
+
+    async def wait_answer(self) -> Answer:
+        """The answer; raises the `FlashError` with which the letter failed."""
+        await self._answered.wait()
+        if self._error is not None:
+            # one error object may fail a whole batch: each waiter raises its own, or tracebacks would pile up
+            raise type(self._error)(*self._error.args)
+        return self._answer  # type: ignore[return-value]
+
+
+Item = TypeVar("Item")
+
+
+class Mailbox(Generic[Item]):
+    """First in, first out, at most `size` items, any number of takers."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: deque[Item] = deque()
+        self._takers = trio.lowlevel.ParkingLot()
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def room(self) -> int:
+        return self._size - len(self._items)
+
+    def put_nowait(self, item: Item) -> None:
+        """Raises `Overloaded` when full and `Unavailable` when closed; the item is not taken then."""
+        if self._is_closed:
+            raise Unavailable("this process is stopping")
+        if len(self._items) >= self._size:
+            raise Overloaded("too many requests are waiting")
+        self._items.append(item)
+        if self._takers:
+            self._takers.unpark()
+
+    async def take(self, most: int) -> list[Item]:
+        """Wait until there is something, then take whatever is there, up to `most`. No timer."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._items:
+            await self._takers.park()
+        if len(self._items) <= most:
+            taken = list(self._items)
+            self._items.clear()
+            return taken
+        return [self._items.popleft() for _ in range(most)]
+
+    def close(self) -> list[Item]:
+        """Take nothing more, and hand back what nobody took: its senders are owed an answer."""
+        self._is_closed = True
+        left = list(self._items)
+        self._items.clear()
+        return left

@@ -1,0 +1,307 @@
+"""The root: builds the two kinds of process from their parts, runs them, and ends them on SIGTERM or SIGINT.
+
+Everything a process does lives in one nursery. A background task that dies takes the process with it, with a
+traceback and a non-zero exit, so that nothing goes on answering from half a process.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+
+import trio
+from redis.asyncio import Redis
+
+from flash import bridge, postgres, wire
+from flash.actors.batcher import Batcher
+from flash.actors.clock import Clock
+from flash.actors.inventory import InventoryActor
+from flash.actors.keeper import Keeper
+from flash.actors.purchase import PurchaseDesk, SoldOutBoard
+from flash.codes import Codes
+from flash.config import Config, mask
+from flash.courier import Courier
+from flash.domain import Attempt, Attempted, Code, Redemption
+from flash.errors import FlashError, OperatorError, OutcomeUnknown, Unavailable
+from flash.handlers import Handlers
+from flash.http.asgi import App
+from flash.http.guard import Limits
+from flash.http.server import serve
+from flash.inboxes import Inboxes
+from flash.inventory import Inventory
+from flash.leases import Leases
+from flash.postgres import Postgres, open_postgres
+from flash.redis_client import eviction_warning, open_redis, ping
+from flash.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+_WEB_CONNECTIONS = 10
+_INVENTORY_CONNECTIONS = 6
+_REDEMPTION_BATCH_MAX = 500
+_STORE_RETRY_SECONDS = 0.5
+_STORE_REMINDER_SECONDS = 10.0
+_HANDOVER_SECONDS = 0.25
+"""How long a stopping inventory process goes on leading: web processes told to stop in the same instant get their
+last answers, and a successor is not kept waiting for longer."""
+
+
+class _Stopped(Exception):
+    """The process was told to stop before it had started."""
+
+
+def run_web(config: Config) -> int:
+    """Serve HTTP until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if anything died."""
+    return _run(_web, config)
+
+
+def run_inventory(config: Config) -> int:
+    """Lead sales until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if anything died."""
+    return _run(_inventory, config)
+
+
+def migrate(config: Config) -> None:
+    """Apply the schema to `config.database_url`, waiting for the database for a few seconds at most.
+
+    Raises `OperatorError`.
+    """
+
+    async def main() -> None:
+        async with bridge.open_loop():
+            try:
+                await postgres.migrate(_database_url(config))
+            except Unavailable as error:
+                raise OperatorError(f"{error}; is DATABASE_URL right and the server running?") from error
+
+    trio.run(main)
+
+
+def _run(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> int:
+    configure_logging(config.log_level)
+    try:
+        trio.run(_until_signal, main, config)
+    except OperatorError:
+        raise
+    except BaseExceptionGroup as group:
+        operator_errors, others = group.split(OperatorError)
+        if others is None and operator_errors is not None:
+            raise _first(operator_errors) from group
+        log.critical("this process ends because a part of it died", exc_info=group)
+        return 1
+    except Exception:
+        log.critical("this process ends because a part of it died", exc_info=True)
+        return 1
+    return 0
+
+
+def _first(group: BaseExceptionGroup[OperatorError]) -> OperatorError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OperatorError)
+    return error
+
+
+async def _until_signal(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> None:
+    stop = trio.Event()
+    # held open for life: the process group gets SIGTERM from honcho, and a terminal may add SIGINT
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_set_on_signal, signals, stop)
+            try:
+                async with bridge.open_loop():
+                    await main(config, stop)
+            except _Stopped:
+                log.info("stopped before it had started")
+            nursery.cancel_scope.cancel()
+
+
+async def _set_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
+    async for number in signals:
+        if not stop.is_set():
+            log.info("%s received, stopping", signal.Signals(number).name)
+            stop.set()
+
+
+async def _web(config: Config, stop: trio.Event) -> None:
+    async with (
+        _patient_postgres(config, stop, "flash web", _WEB_CONNECTIONS) as database,
+        _redis(config) as sender,
+        _redis(config, blocking=True) as listener,
+    ):
+        codes = Codes(await database.code_key())
+        await _warn_of_eviction(sender)
+        checkouts: Batcher[Attempt, Attempted] = Batcher(
+            "checkouts",
+            database.record_attempts,
+            waiting_max=config.checkout_waiting_max,
+            batch_max=config.checkout_batch_max,
+            workers=config.checkout_workers,
+        )
+        redemptions: Batcher[Code, Redemption] = Batcher(
+            "redemptions",
+            database.find_redemptions,
+            waiting_max=config.purchase_waiting_max,
+            batch_max=_REDEMPTION_BATCH_MAX,
+            workers=1,
+        )
+        courier = Courier(
+            sender,
+            listener,
+            waiting_max=config.purchase_waiting_max,
+            batch_max=config.purchase_batch_max,
+            timeout_seconds=config.request_timeout_seconds,
+        )
+        board = SoldOutBoard(database)
+        await board.refresh()
+        handlers = Handlers(
+            codes,
+            checkouts,
+            PurchaseDesk(courier, redemptions, board),
+            database,
+            ping_database=database.ping,
+            ping_redis=partial(ping, sender),
+            is_draining=stop.is_set,
+        )
+        app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
+        async with trio.open_nursery() as workers:
+            for run in (checkouts.run, redemptions.run, courier.run, board.run):
+                workers.start_soon(run)
+            await serve(
+                app,
+                host=config.host,
+                port=config.port,
+                limits=_limits(config),
+                stop=stop,
+                on_listening=lambda address: log.info("listening on %s", address),
+            )
+            workers.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _inventory(config: Config, stop: trio.Event) -> None:
+    async with (
+        _patient_postgres(config, stop, "flash inventory", _INVENTORY_CONNECTIONS) as database,
+        _redis(config) as lease_client,
+        _redis(config) as writer,
+        _redis(config, blocking=True) as reader,
+    ):
+        await _wait_until("Redis", stop, lambda: ping(lease_client))
+        await _warn_of_eviction(lease_client)
+        inboxes = Inboxes(reader, writer, on_bell=lambda: keeper.nudge())
+        keeper = Keeper(
+            Leases(lease_client, config.lease_seconds),
+            list_wanted=partial(_list_wanted, database),
+            lead=partial(_lead, config, database, inboxes),
+            on_release=inboxes.ring,
+            lease_seconds=config.lease_seconds,
+            margin_seconds=config.lease_margin_seconds,
+        )
+        async with trio.open_nursery() as workers:
+            workers.start_soon(inboxes.run)
+            workers.start_soon(keeper.run)
+            log.info("ready to lead")
+            await stop.wait()
+            await trio.sleep(_HANDOVER_SECONDS)
+            workers.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _list_wanted(database: Postgres) -> list[str]:
+    return [wire.CLOCK_LEASE, *(wire.lease_key(sale_id) for sale_id in await database.list_leadable())]
+
+
+async def _lead(config: Config, database: Postgres, inboxes: Inboxes, key: str) -> None:
+    """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
+    if key == wire.CLOCK_LEASE:
+        log.info("leading the clock")
+        clock = Clock(
+            database,
+            inboxes.ring,
+            period_seconds=config.sale_period_seconds,
+            size=config.sale_size,
+            user_limit=config.user_limit,
+        )
+        await clock.run()
+        return
+    term, sale, purchases = await database.begin_term(wire.sale_of_lease(key))
+    log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
+    actor = InventoryActor(term, Inventory(sale, purchases), database, inboxes, batch_max=config.purchase_batch_max)
+    with inboxes.open(sale.id) as mailbox:
+        await inboxes.ring()  # our reader may be blocked on the sales that it knew before
+        await actor.run(mailbox)
+    log.info("done with sale %d: sold out", sale.id)
+
+
+@asynccontextmanager
+async def _patient_postgres(
+    config: Config, stop: trio.Event, name: str, connections_max: int
+) -> AsyncIterator[Postgres]:
+    """The migrated database, however long it takes to appear."""
+    url = _database_url(config)
+    await _wait_until(f"PostgreSQL at {mask(url)}", stop, lambda: postgres.migrate(url))
+    async with open_postgres(
+        url,
+        connections_max=connections_max,
+        timeout_seconds=config.database_timeout_seconds,
+        code_ttl_seconds=config.code_ttl_seconds,
+        name=name,
+    ) as database:
+        for warning in await database.durability_warnings():
+            log.warning(warning)
+        yield database
+
+
+def _redis(config: Config, *, blocking: bool = False) -> AbstractAsyncContextManager[Redis]:
+    if config.redis_url is None:
+        raise OperatorError("REDIS_URL is not set: set it, or use `flash up`")
+    return open_redis(
+        config.redis_url,
+        timeout_seconds=config.redis_timeout_seconds,
+        connections_max=1 if blocking else 4,
+        blocking=blocking,
+    )
+
+
+def _database_url(config: Config) -> str:
+    if config.database_url is None:
+        raise OperatorError("DATABASE_URL is not set: set it, or use `flash up`")
+    return config.database_url
+
+
+async def _wait_until(what: str, stop: trio.Event, attempt: Callable[[], Awaitable[None]]) -> None:
+    """Repeat `attempt` until it works. Raises `_Stopped` when told to stop meanwhile."""
+    next_message_at = trio.current_time()
+    while not stop.is_set():
+        try:
+            return await attempt()
+        except (Unavailable, OutcomeUnknown) as error:
+            if trio.current_time() >= next_message_at:
+                log.warning("waiting for %s: %s", what, error)
+                next_message_at = trio.current_time() + _STORE_REMINDER_SECONDS
+        with trio.move_on_after(_STORE_RETRY_SECONDS):
+            await stop.wait()
+    raise _Stopped
+
+
+async def _warn_of_eviction(client: Redis) -> None:
+    try:
+        warning = await eviction_warning(client)
+    except FlashError as error:
+        warning = f"purchases are refused until Redis can be reached: {error}"
+    if warning is not None:
+        log.warning(warning)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        connections_max=config.connections_max,
+        idle_seconds=config.idle_seconds,
+        head_seconds=config.head_seconds,
+        body_seconds=config.body_seconds,
+        send_seconds=config.send_seconds,
+        drain_seconds=config.drain_seconds,
+    )

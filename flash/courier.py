@@ -1,0 +1,225 @@
+"""The web side of a purchase: carries commands to the inbox of their sale and brings the answers back.
+
+It decides nothing. A command whose entry has vanished without an answer (Redis lost its data, or a reply was lost) is
+sent again under its request id, which makes that safe; one that is not answered in time has an unknown outcome. What
+nobody dealt with in time is taken away again by whoever added it.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import count
+
+import trio
+from redis.asyncio import Redis
+
+from flash import wire
+from flash.actors.mailbox import Letter, Mailbox
+from flash.domain import Command, Outcome, SaleId
+from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
+from flash.redis_client import READ_BLOCK_MS, converse
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.2
+_SWEEP_SECONDS = 0.5
+_READ_ENTRIES = 64
+
+CommandLetter = Letter[Command, Outcome]
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """One batch as it stands in an inbox, and the numbers of its commands that have no answer yet."""
+
+    sale_id: SaleId
+    id: bytes
+    void_at: float  # Trio time: when the last of its askers has given up
+    open: set[int]
+
+
+class Courier:
+    """At most `waiting_max` commands wait for an answer, each for `timeout_seconds`.
+
+    `sender` and `listener` are Redis clients; the second one may block.
+    """
+
+    def __init__(
+        self,
+        sender: Redis,
+        listener: Redis,
+        *,
+        waiting_max: int,
+        batch_max: int,
+        timeout_seconds: float,
+    ) -> None:
+        self._sender = sender
+        self._listener = listener
+        self._waiting_max = waiting_max
+        self._batch_max = batch_max
+        self._timeout_seconds = timeout_seconds
+        self._replies = wire.reply_key(secrets.token_hex(8))
+        self._numbers = count(1)
+        self._outbox: Mailbox[tuple[int, CommandLetter]] = Mailbox(waiting_max)
+        self._waiting: dict[int, CommandLetter] = {}
+        self._entry_of: dict[int, _Entry] = {}
+        self._entries: list[_Entry] = []
+
+    async def ask(self, command: Command) -> Outcome:
+        """The leader's decision, durable if it is a sale.
+
+        Raises `Overloaded` and `Unavailable` (nothing was started) or `OutcomeUnknown` (ask for the receipt).
+        """
+        if len(self._waiting) >= self._waiting_max:
+            raise Overloaded("too many purchases are waiting")
+        number, letter = next(self._numbers), CommandLetter(command)
+        self._outbox.put_nowait((number, letter))
+        self._waiting[number] = letter
+        try:
+            with trio.move_on_after(self._timeout_seconds):
+                return await letter.wait_answer()
+            raise OutcomeUnknown("the sale's leader did not answer in time")
+        finally:
+            self._waiting.pop(number, None)
+
+    async def run(self) -> None:
+        """Serve until cancelled; whoever still waits then hears that the outcome is unknown."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._send)
+                nursery.start_soon(self._listen)
+                nursery.start_soon(self._sweep)
+        finally:
+            for _, unsent in self._outbox.close():
+                unsent.fail(Unavailable("this process is stopping"))
+            for letter in self._waiting.values():
+                letter.fail(OutcomeUnknown("this process is stopping"))
+
+    async def _send(self) -> None:
+        while True:
+            letters = await self._outbox.take(self._batch_max)
+            # whoever has left the queue meanwhile (time-out, shutdown) wants nothing sent
+            letters = [(number, letter) for number, letter in letters if number in self._waiting]
+            batches: defaultdict[SaleId, list[tuple[int, Command]]] = defaultdict(list)
+            for number, letter in letters:
+                batches[letter.body.code.sale_id].append((number, letter.body))
+            void_at = trio.current_time() + self._timeout_seconds
+            try:
+                await self._add([(sale_id, void_at, commands) for sale_id, commands in batches.items()])
+            except FlashError as error:
+                log.warning("could not send %d purchases: %s", len(letters), error)
+                for _, letter in letters:
+                    letter.fail(error)
+
+    async def _add(self, batches: list[tuple[SaleId, float, list[tuple[int, Command]]]]) -> None:
+        """Add one entry for each batch (sale, when it is void, commands), all in one round trip."""
+        now = trio.current_time()
+
+        async def conversation() -> list[bytes]:
+            pipeline = self._sender.pipeline(transaction=False)
+            for sale_id, void_at, commands in batches:
+                batch = wire.CommandBatch(self._replies, int((void_at - now) * 1000), commands)
+                pipeline.xadd(wire.inbox_key(sale_id), {"c": wire.encode_commands(batch)})
+            ids: list[bytes] = await pipeline.execute()
+            return ids
+
+        if not batches:
+            return
+        ids = await converse(conversation)
+        for (sale_id, void_at, commands), entry_id in zip(batches, ids, strict=True):
+            entry = _Entry(sale_id, entry_id, void_at, {number for number, _ in commands})
+            self._entry_of.update(dict.fromkeys(entry.open, entry))
+            self._entries.append(entry)
+
+    async def _listen(self) -> None:
+        last, done = b"0", list[bytes]()
+        while True:
+            try:
+                entries = await converse(self._read_replies, last, done)
+            except FlashError as error:
+                log.warning("cannot read purchase replies: %s", error)
+                await trio.sleep(_RETRY_SECONDS)
+                continue
+            # Ids may start again lower when Redis has lost its data. Whatever was read is deleted, so when
+            # nothing comes the stream can be read from its beginning.
+            last, done = (entries[-1][0], [id for id, _ in entries]) if entries else (b"0", [])
+            for _, fields in entries:
+                self._resolve(fields)
+
+    async def _read_replies(self, last: bytes, done: list[bytes]) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        pipeline = self._listener.pipeline(transaction=False)
+        if done:
+            pipeline.xdel(self._replies, *done)
+        pipeline.xread({self._replies: last}, count=_READ_ENTRIES, block=READ_BLOCK_MS)
+        streams = (await pipeline.execute())[-1]
+        return streams[0][1] if streams else []
+
+    def _resolve(self, fields: dict[bytes, bytes]) -> None:
+        try:
+            outcomes = wire.decode_outcomes(fields[b"o"])
+        except (KeyError, ValueError) as error:
+            log.error("unreadable purchase reply set aside: %s", error)
+            return
+        for number, outcome in outcomes:
+            self._settle(number)
+            letter = self._waiting.get(number)
+            if letter is not None:
+                letter.reply(outcome)
+
+    def _settle(self, number: int) -> None:
+        entry = self._entry_of.pop(number, None)
+        if entry is not None:
+            entry.open.discard(number)
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(_SWEEP_SECONDS)
+            try:
+                await self._take_back_void()
+                await self._send_lost_again()
+            except FlashError as error:
+                log.warning("cannot look after the purchases under way: %s", error)
+
+    async def _take_back_void(self) -> None:
+        """Delete what no leader has dealt with by the time that nobody waits for it any more."""
+        now = trio.current_time()
+        void = [entry for entry in self._entries if entry.open and entry.void_at <= now]
+        self._entries = [entry for entry in self._entries if entry.open and entry.void_at > now]
+        for entry in void:
+            for number in entry.open:
+                self._entry_of.pop(number, None)
+
+        async def conversation() -> None:
+            pipeline = self._sender.pipeline(transaction=False)
+            for entry in void:
+                pipeline.xdel(wire.inbox_key(entry.sale_id), entry.id)
+            await pipeline.execute()
+
+        if void:
+            await converse(conversation)
+
+    async def _send_lost_again(self) -> None:
+        """An entry that is gone although commands of it are open will not be answered: send these again."""
+        old = list(self._entries)
+
+        async def conversation() -> list[list[object]]:
+            pipeline = self._sender.pipeline(transaction=False)
+            for entry in old:
+                pipeline.xrange(wire.inbox_key(entry.sale_id), entry.id, entry.id)
+            found: list[list[object]] = await pipeline.execute()
+            return found
+
+        if not old:
+            return
+        found = await converse(conversation)
+        lost = [entry for entry, here in zip(old, found, strict=True) if not here and entry.open]
+        for entry in lost:
+            self._entries.remove(entry)
+        await self._add([batch for entry in lost if (batch := self._unanswered(entry))])
+
+    def _unanswered(self, entry: _Entry) -> tuple[SaleId, float, list[tuple[int, Command]]] | None:
+        commands = [(number, self._waiting[number].body) for number in entry.open if number in self._waiting]
+        return (entry.sale_id, entry.void_at, commands) if commands else None

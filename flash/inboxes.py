@@ -1,0 +1,175 @@
+"""The inventory side of a purchase: reads the inboxes of every sale that this host leads, and sends the answers.
+
+One blocking read serves all sales of the host. An entry stays in its inbox until all its commands are answered, so a
+successor finds what was not finished. Nothing rests on stream ids growing: a sale that has been quiet is read from its
+beginning, where only what is unanswered can stand.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import trio
+from redis.asyncio import Redis
+
+from flash import wire
+from flash.actors.mailbox import Mailbox
+from flash.domain import Command, Outcome, SaleId
+from flash.errors import FlashError
+from flash.redis_client import READ_BLOCK_MS, converse
+
+log = logging.getLogger(__name__)
+
+_READ_ENTRIES = 16
+_CROWDED_COMMANDS = 4_096
+"""A sale with this many unread commands is not read further until its actor has caught up."""
+_INBOX_MAX = _CROWDED_COMMANDS + _READ_ENTRIES * wire.COMMANDS_MAX
+_CROWDED_BLOCK_MS = 5
+_QUIET_SECONDS = 1.0
+_POISON_MAX = 100
+_RETRY_SECONDS = 0.2
+_REPLY_STREAM_MS = 60_000
+"""Every reply pushes the end of its stream this far: how long it outlives its web process."""
+
+
+@dataclass(slots=True)
+class _Inbox:
+    sale_id: SaleId
+    key: str
+    mailbox: Mailbox[Delivery]
+    last: bytes = b"0"
+    quiet_since: float = 0.0
+    held: set[bytes] = field(default_factory=set)
+    """Ids of the entries that were read and are not done: reading from the beginning meets them again."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    inbox: _Inbox
+    id: bytes
+    unanswered: int
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One command as it came: where the answer goes, and when nobody waits for it any more (Trio time)."""
+
+    command: Command
+    void_at: float
+    number: int
+    reply_to: str
+    entry: _Entry
+
+
+class Inboxes:
+    """`reader` is a Redis client that may block, `writer` another one. `on_bell` is called when the bell rings."""
+
+    def __init__(self, reader: Redis, writer: Redis, on_bell: Callable[[], None]) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._on_bell = on_bell
+        self._open: dict[str, _Inbox] = {}
+        self._bell_last = b"0"
+
+    @contextmanager
+    def open(self, sale_id: SaleId) -> Iterator[Mailbox[Delivery]]:
+        """Read this sale's inbox, from its beginning, for as long as the block lasts."""
+        inbox = _Inbox(sale_id, wire.inbox_key(sale_id), Mailbox(_INBOX_MAX))
+        assert inbox.key not in self._open
+        self._open[inbox.key] = inbox
+        try:
+            yield inbox.mailbox
+        finally:
+            del self._open[inbox.key]
+
+    async def ring(self) -> None:
+        """Wake every host's reader, ours too: a sale or a lease has changed."""
+        await converse(self._ring)
+
+    async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
+        """Answer, then forget the entries that are done. None as outcome: dropped, nobody waits for it."""
+        replies: defaultdict[str, list[tuple[int, Outcome]]] = defaultdict(list)
+        done: defaultdict[str, list[bytes]] = defaultdict(list)
+        for delivery, outcome in answers:
+            if outcome is not None:
+                replies[delivery.reply_to].append((delivery.number, outcome))
+            entry = delivery.entry
+            entry.unanswered -= 1
+            if not entry.unanswered:
+                done[entry.inbox.key].append(entry.id)
+                entry.inbox.held.discard(entry.id)
+        await converse(self._send, replies, done)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                await self._read_once()
+            except FlashError as error:
+                log.warning("cannot read inboxes: %s", error)
+                await trio.sleep(_RETRY_SECONDS)
+
+    async def _read_once(self) -> None:
+        inboxes = [inbox for inbox in self._open.values() if len(inbox.mailbox) < _CROWDED_COMMANDS]
+        now = trio.current_time()
+        for inbox in inboxes:
+            if now - inbox.quiet_since > _QUIET_SECONDS:
+                inbox.last, inbox.quiet_since = b"0", now
+        positions = {inbox.key: inbox.last for inbox in inboxes}
+        block_ms = READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
+        streams, redis_ms = await converse(self._read, positions, block_ms)
+        for key, entries in streams:
+            if key == wire.BELL:
+                self._bell_last = entries[-1][0]
+                self._on_bell()
+            elif key in self._open:
+                await self._deliver(self._open[key], entries, redis_ms)
+
+    async def _deliver(self, inbox: _Inbox, entries: list[tuple[bytes, dict[bytes, bytes]]], redis_ms: float) -> None:
+        inbox.last, inbox.quiet_since = entries[-1][0], trio.current_time()
+        for entry_id, fields in entries:
+            if entry_id in inbox.held:
+                continue
+            try:
+                batch = wire.decode_commands(fields[b"c"], inbox.sale_id)
+            except (KeyError, ValueError) as error:
+                log.error("sale %d: entry %r set aside: %s", inbox.sale_id, entry_id, error)
+                await converse(self._set_aside, inbox, entry_id, fields)
+                continue
+            entry = _Entry(inbox, entry_id, len(batch.commands))
+            inbox.held.add(entry_id)
+            # An age by Redis's clock alone, then counted on by ours: no host's wall clock is asked.
+            age_ms = redis_ms - int(entry_id.partition(b"-")[0])
+            void_at = trio.current_time() + (batch.ttl_ms - age_ms) / 1000
+            for number, command in batch.commands:
+                inbox.mailbox.put_nowait(Delivery(command, void_at, number, batch.reply_to, entry))
+
+    async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Any]], float]:
+        pipeline = self._reader.pipeline(transaction=False)
+        pipeline.xread(cast("Any", {**positions, wire.BELL: self._bell_last}), count=_READ_ENTRIES, block=block_ms)
+        pipeline.time()  # answered after the read has returned, in the same round trip
+        streams, (seconds, microseconds) = await pipeline.execute()
+        return [(key.decode(), entries) for key, entries in streams or []], seconds * 1e3 + microseconds / 1e3
+
+    async def _send(self, replies: dict[str, list[tuple[int, Outcome]]], done: dict[str, list[bytes]]) -> None:
+        pipeline = self._writer.pipeline(transaction=False)
+        for key, outcomes in replies.items():
+            pipeline.xadd(key, {"o": wire.encode_outcomes(outcomes)})
+            pipeline.pexpire(key, _REPLY_STREAM_MS)
+        for inbox, ids in done.items():
+            pipeline.xdel(inbox, *ids)
+        await pipeline.execute()
+
+    async def _set_aside(self, inbox: _Inbox, entry_id: bytes, fields: dict[Any, Any]) -> None:
+        pipeline = self._writer.pipeline(transaction=False)
+        pipeline.xadd(wire.poison_key(inbox.sale_id), fields, maxlen=_POISON_MAX)
+        pipeline.xdel(inbox.key, entry_id)
+        await pipeline.execute()
+
+    async def _ring(self) -> None:
+        await self._writer.xadd(wire.BELL, {"r": "1"}, maxlen=16, approximate=False)

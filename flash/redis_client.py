@@ -1,0 +1,75 @@
+"""How every Redis client of ours is set up, and what its errors mean. The stores that use it keep no truth there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from flash import bridge
+from flash.errors import OutcomeUnknown, Unavailable
+
+T = TypeVar("T")
+
+READ_BLOCK_MS = 1_000
+"""How long a blocking read waits; well below the socket timeout of the clients that block."""
+
+
+@asynccontextmanager
+async def open_redis(
+    url: str, *, timeout_seconds: float, connections_max: int = 2, blocking: bool = False
+) -> AsyncIterator[Redis]:
+    """A client that connects when first used, so Redis may be away. `blocking` ones may wait `READ_BLOCK_MS` more."""
+
+    async def make() -> Redis:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections_max,
+            timeout=timeout_seconds,  # for a free connection
+            socket_connect_timeout=timeout_seconds,
+            socket_timeout=timeout_seconds + (READ_BLOCK_MS / 1000 if blocking else 0),
+            # redis-py repeats ten times by default, writes too: one XADD became two entries
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            client_name="flash",
+        )
+        return Redis(connection_pool=pool)
+
+    client = await bridge.cross(make)
+    try:
+        yield client
+    finally:
+        await bridge.cross(client.connection_pool.disconnect)
+
+
+async def converse(conversation: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Cross once for a whole conversation.
+
+    Raises `Unavailable` if Redis was not there to be asked and `OutcomeUnknown` if its answer was lost.
+    """
+    try:
+        return await bridge.cross(conversation, *args)
+    except (RedisError, OSError, TimeoutError) as error:
+        reason = f"Redis: {str(error) or type(error).__name__}"
+        # these two can only come from connecting: nothing was sent
+        if isinstance(error.__context__, ConnectionRefusedError | FileNotFoundError):
+            raise Unavailable(reason) from error
+        raise OutcomeUnknown(reason) from error
+
+
+async def ping(client: Redis) -> None:
+    """Raises `Unavailable` or `OutcomeUnknown` unless Redis answers."""
+    await converse(client.ping)
+
+
+async def eviction_warning(client: Redis) -> str | None:
+    """A sentence for the operator if Redis may evict a lease."""
+    policy = (await converse(client.config_get, "maxmemory-policy")).get("maxmemory-policy")
+    if policy in (None, "noeviction"):
+        return None
+    return f"Redis runs with maxmemory-policy {policy}: set it to noeviction, or leases and commands can vanish"
