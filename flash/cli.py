@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flash.config import Config, mask, settings
-from flash.errors import ConfigError, OperatorError
+from flash.errors import ConfigError, FlashError
 
 EXIT_CODES = """exit codes:
   0  done, or stopped as asked
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = options.run(config, options)
     except ConfigError as error:
         return _complain(str(error), 2)
-    except OperatorError as error:
+    except FlashError as error:
         return _complain(str(error), 1)
     except KeyboardInterrupt:
         return 130
@@ -87,7 +87,7 @@ def _migrate(config: Config, _options: argparse.Namespace) -> int:
 def _audit(config: Config, options: argparse.Namespace) -> int:
     from flash import audit
 
-    return audit.main(config, json=options.json, sale_id=options.sale)
+    return audit.main(config, as_json=options.json, sale_id=options.sale)
 
 
 def _config(config: Config, options: argparse.Namespace) -> int:
