@@ -147,3 +147,13 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
         return ""
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that `parent` has started and that still run."""
+    threads = Path(f"/proc/{parent}/task")
+    if threads.exists():
+        return [int(pid) for thread in threads.iterdir() for pid in (thread / "children").read_text().split()]
+    done = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = (line.split() for line in done.stdout.splitlines())
+    return [int(pid) for pid, ppid in pairs if int(ppid) == parent]

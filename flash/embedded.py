@@ -159,7 +159,7 @@ class EmbeddedPostgres(Store):
 
     def _family(self) -> list[int]:
         """The server processes too: a frozen postmaster alone would leave the open sessions answering."""
-        return [*super()._family(), *children_of(self.pid)] if self.is_running() else []
+        return [*super()._family(), *datadir.children_of(self.pid)] if self.is_running() else []
 
     def _settle(self) -> None:
         """Find out as whom we run, and from where: another user may not reach our binaries, data and sockets."""

@@ -34,6 +34,7 @@ class Store:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = datadir.prepare(data_dir)
         self.process: subprocess.Popen[bytes] | None = None
+        self._frozen: list[int] = []
 
     @property
     def log(self) -> Path:
@@ -93,19 +94,21 @@ class Store:
 
     def kill(self) -> None:
         """`kill -9`, as a crash would."""
+        self.resume()
         self._signal(signal.SIGKILL)
         self._ends_within(10.0)
 
     def pause(self) -> None:
         """Freeze it (SIGSTOP): connections stay open and nothing answers."""
-        for pid in self._family():
+        self._frozen = self._family()
+        for pid in self._frozen:
             os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo `pause`."""
-        for pid in self._family():
+        while self._frozen:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+                os.kill(self._frozen.pop(), signal.SIGCONT)
 
     def _family(self) -> list[int]:
         return [self.pid] if self.is_running() else []
