@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from flash.config import Config
 from flash.runner import say
@@ -39,10 +40,16 @@ class Announcement:
         say("\n".join(["", *self._lines(sale), ""]))
         return True
 
+    def _item(self, sale: dict[str, Any]) -> int:
+        """An item that is still there to be bought."""
+        path = f"/sales/{sale.get('id')}/items?available=true&limit=1"
+        items = json.loads(_get(self._host, self._ports[0], path) or b"{}").get("items")
+        return int(items[0]["id"] if items else sale.get("first_item_id", 1))
+
     def _lines(self, sale: bytes | None) -> Iterator[str]:
         addresses = [f"http://{self._shown_host}:{port}" for port in self._ports]
         if addresses:
-            item = json.loads(sale).get("first_item_id", 1) if sale else 1
+            item = self._item(json.loads(sale)) if sale else 1
             checkout = f"curl -sX POST '{addresses[0]}/checkout?user_id=me&id={item}'"
             yield f"  serving   {'  '.join(addresses)}"
             yield f"  checkout  {checkout}"

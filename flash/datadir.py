@@ -151,9 +151,20 @@ def command_line(pid: int) -> str:
 
 def children_of(parent: int) -> list[int]:
     """The processes that `parent` has started and that still run."""
-    threads = Path(f"/proc/{parent}/task")
-    if threads.exists():
-        return [int(pid) for thread in threads.iterdir() for pid in (thread / "children").read_text().split()]
+    if Path("/proc/self/stat").exists():
+        return [pid for pid in _pids() if _parent(pid) == parent]
     done = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
     pairs = (line.split() for line in done.stdout.splitlines())
     return [int(pid) for pid, ppid in pairs if int(ppid) == parent]
+
+
+def _pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _parent(pid: int) -> int | None:
+    """The parent of `pid` as Linux tells it; the name of the program, before it, may hold anything but ends at `)`."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None

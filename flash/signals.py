@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from types import FrameType
 
 GONE_SECONDS = 3.6
@@ -31,11 +32,18 @@ class Signals:
             number: signal.signal(number, self._note)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
         }
-        self._earlier_wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         return self
 
+    @contextlib.contextmanager
+    def waking(self) -> Iterator[None]:
+        """Signals make `wakeup` readable for as long as the block lasts. Trio wants that for itself, so not always."""
+        earlier = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(earlier)
+
     def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._earlier_wakeup)
         for number, handler in self._earlier.items():
             signal.signal(number, handler)
         os.close(self.wakeup)

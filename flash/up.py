@@ -37,7 +37,7 @@ def up(config: Config, concurrency: str = CONCURRENCY, procfile: Path | None = N
             with embedded_stores(config, data_dir, signals) as (config, stores):
                 _migrate(config)
                 signals.check()
-                with Honcho(config, procfile, wanted, data_dir, signals) as honcho:
+                with signals.waking(), Honcho(config, procfile, wanted, data_dir, signals) as honcho:
                     honcho.watch(stores, Announcement(config, wanted, stores, data_dir))
     say("Stopped.")
     return 0
