@@ -486,8 +486,7 @@ _FIGURES = (  # one for each two of OBJECTS
         '<path d="M190 312v34l9-9 9 9v-34z" fill="{pop}"/>',
     ),
     _Figure(  # camera
-        "M92 192q0-22 22-22h36l16-28q4-8 14-8h40q10 0 14 8l16 28h36q22 0 22 22v104q0 22-22 22H114q-22 "
-        "0-22-22z",
+        "M92 192q0-22 22-22h36l16-28q4-8 14-8h40q10 0 14 8l16 28h36q22 0 22 22v104q0 22-22 22H114q-22 0-22-22z",
         '<path d="M92 206h216v20H92z" fill="{dark}" opacity=".55"/>'
         '<circle cx="200" cy="240" r="60" fill="{dark}"/><circle cx="200" cy="240" r="45" fill="{pop}"/>'
         '<circle cx="200" cy="240" r="28" fill="{ink}"/>'
@@ -522,8 +521,7 @@ _FIGURES = (  # one for each two of OBJECTS
         72,
     ),
     _Figure(  # bell
-        "M200 102c46 0 62 38 64 84 2 40 10 62 32 84q6 14-10 14H114q-16 0-10-14c22-22 30-44 32-84 2-46 18-84 "
-        "64-84z",
+        "M200 102c46 0 62 38 64 84 2 40 10 62 32 84q6 14-10 14H114q-16 0-10-14c22-22 30-44 32-84 2-46 18-84 64-84z",
         '<path d="M112 262h176" stroke="{pop}" stroke-width="9"/>'
         '<path d="M164 150q-10 28-10 66" stroke="#fff" stroke-width="8" opacity=".45"/>',
         '<circle cx="200" cy="290" r="24" fill="{dark}"/>'

@@ -93,9 +93,7 @@ def drawing(item_id: int) -> str:
     """The picture with what names the item taken out."""
     picture = catalog.image_svg(item_id).decode().replace(catalog.name(item_id), "")
     for mark in "gbt":
-        picture = picture.replace(f'"{mark}{item_id}"', f'"{mark}"').replace(
-            f"#{mark}{item_id})", f"#{mark})"
-        )
+        picture = picture.replace(f'"{mark}{item_id}"', f'"{mark}"').replace(f"#{mark}{item_id})", f"#{mark})")
     return picture
 
 
@@ -111,9 +109,7 @@ def test_a_picture_is_small_well_formed_named_and_needs_nothing_else(item_id: in
     assert root.get("viewBox") == "0 0 400 400"
     assert root.findtext(f"{SVG}title") == catalog.name(item_id)
     assert len(picture) < 3_500
-    assert not {tag.tag for tag in root.iter()} & {
-        f"{SVG}{tag}" for tag in ("script", "image", "use", "style")
-    }
+    assert not {tag.tag for tag in root.iter()} & {f"{SVG}{tag}" for tag in ("script", "image", "use", "style")}
     assert not [key for tag in root.iter() for key in tag.attrib if "href" in key or key.startswith("on")]
     assert b"{" not in picture
 
