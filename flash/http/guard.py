@@ -136,7 +136,8 @@ class GuardedTCPServer(TCPServer):
                 self._protocol = self._speak(H2Protocol if is_http2 else GuardedH11, task_group, is_tls)
                 await self._protocol.initiate()
                 self._expect_request()
-                with self._reading:
+                # A reset ends the reading only: raised here, it would cancel the handler in the same nursery.
+                with self._reading, suppress(*_GONE):
                     await self._read(is_http2)
                 await self._protocol.handle(Closed())
                 await self._finish(is_tls)
