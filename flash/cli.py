@@ -34,12 +34,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(str(error), 2)
     except FlashError as error:
         return _complain(str(error), 1)
+    except BaseExceptionGroup as group:  # Trio wraps what a nursery's block raises
+        if group.split(FlashError)[1] is not None:
+            raise
+        return _complain(str(_first(group)), 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         sys.stdout = None  # whoever read our output has gone: nothing to flush
         return 0
     return code
+
+
+def _first(error: BaseException) -> BaseException:
+    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _complain(text: str, code: int) -> int:
