@@ -61,7 +61,7 @@ def find_procfile() -> Path:
 
 def with_free_ports(config: Config, count: int) -> Config:
     """`config` with a port that is free, and the `count - 1` after it; instance i of `web` gets port + i."""
-    bases = [config.port] if config.port else [_any_port(config.host) for _ in range(20)]
+    bases = [config.port] if config.port else [any_port(config.host) for _ in range(20)]
     for base in bases:
         taken = [port for port in range(base, base + count) if not is_free(config.host, port)]
         if not taken:
@@ -84,7 +84,7 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _any_port(host: str) -> int:
+def any_port(host: str) -> int:
     family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as listener:
         listener.bind(address)

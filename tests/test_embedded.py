@@ -200,9 +200,9 @@ def test_orphans_of_a_killed_run_are_stopped_before_a_new_start(folder: Path) ->
 
 
 def test_a_data_directory_has_one_holder_at_a_time(folder: Path) -> None:
-    with datadir.locked(folder):
-        with pytest.raises(OperatorError, match=rf"running here already \(pid {os.getpid()},"), datadir.locked(folder):
-            pass
+    running = rf"running here already \(pid {os.getpid()},"
+    with datadir.locked(folder), pytest.raises(OperatorError, match=running), datadir.locked(folder):
+        pass
     with datadir.locked(folder):
         pass
 
