@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
-from flash.http.asgi import App, Message
+from flash.http.asgi import BODY_PIECES_MAX, App, Message
 from flash.http.message import Request, Response, json_response
 from flash.http.params import InvalidParameter
 
@@ -216,6 +216,12 @@ async def test_a_body_over_the_bound_is_refused_and_the_connection_closed(header
     answer = await call(app, "POST", b"/checkout", headers=headers, body=[b"x" * 6, b"y" * 6, b"z" * 6])
     assert (answer.status, answer.json()["code"]) == (413, "body_too_large")
     assert (answer.headers[b"connection"], answer.receives) == (b"close", receives)
+
+
+async def test_a_body_in_far_too_many_pieces_is_refused_before_it_has_cost_much() -> None:
+    headers = [(b"transfer-encoding", b"chunked")]
+    answer = await call(make_app(), "POST", b"/checkout", headers=headers, body=[b"x"] * 10_000)
+    assert (answer.status, answer.receives) == (413, BODY_PIECES_MAX)
 
 
 async def test_a_body_that_does_not_arrive_in_time_is_refused(autojump_clock: trio.testing.MockClock) -> None:

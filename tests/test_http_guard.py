@@ -188,7 +188,7 @@ HTTP2_KILLERS = {
     "data-after-the-response": _headers(METHOD, SCHEME, AUTHORITY, PATH, (b"content-length", b"99999"), ends=False),
     "priorities": _priorities(1_100),
 }
-LATE_DATA = DataFrame(1, b"late", flags=["END_STREAM"]).serialize()
+LATE_DATA = DataFrame(1, b"late").serialize()
 
 
 @pytest.mark.parametrize("killer", HTTP2_KILLERS)
@@ -547,6 +547,21 @@ async def test_a_request_sent_just_before_the_stop_is_answered() -> None:
         running.stop.set()
         answer = await client.get("/")
         assert (answer.status, answer.closes) == (200, True)
+
+
+async def test_a_stop_under_load_leaves_no_request_without_its_answer() -> None:
+    async def shop(running: Running) -> None:
+        async with Client(running.address) as client:
+            while not (await client.post("/")).closes:  # ConnectionLost would fail the test
+                pass
+
+    async with serving(Limits(drain_seconds=2)) as running, trio.open_nursery() as shoppers:
+        for _ in range(50):
+            shoppers.start_soon(shop, running)
+        await _until(lambda: len(running.site.calls) > 300)
+        running.stop.set()
+        with at_most(2):
+            await running.ended.wait()
 
 
 async def test_stuck_readers_slow_heads_and_endless_handlers_do_not_delay_the_stop() -> None:
