@@ -1,0 +1,193 @@
+"""Mailboxes and the batcher on top of them: bounds, batches without timers, and an answer for every letter."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from flash.actors.batcher import Batcher
+from flash.actors.gate import Gate
+from flash.actors.mailbox import Mailbox
+from flash.errors import OutcomeUnknown, Overloaded, Unavailable
+
+
+async def test_a_full_mailbox_refuses_at_once_and_takes_again_when_there_is_room() -> None:
+    mailbox: Mailbox[int] = Mailbox(2)
+    mailbox.put_nowait(1)
+    mailbox.put_nowait(2)
+    with pytest.raises(Overloaded):
+        mailbox.put_nowait(3)
+    assert await mailbox.take(1) == [1]
+    mailbox.put_nowait(4)
+    assert await mailbox.take(9) == [2, 4]
+
+
+async def test_a_closed_mailbox_hands_back_what_nobody_took_and_takes_nothing_more() -> None:
+    mailbox: Mailbox[int] = Mailbox(2)
+    mailbox.put_nowait(1)
+    assert mailbox.close() == [1]
+    with pytest.raises(Unavailable):
+        mailbox.put_nowait(2)
+
+
+async def test_one_item_wakes_one_of_many_takers() -> None:
+    mailbox: Mailbox[int] = Mailbox(9)
+    taken: list[list[int]] = []
+
+    async def take() -> None:
+        taken.append(await mailbox.take(9))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(take)
+        await wait_all_tasks_blocked()
+        for item in (1, 2, 3):
+            mailbox.put_nowait(item)
+            await wait_all_tasks_blocked()
+            assert taken[-1] == [item]
+
+
+async def test_a_taker_that_is_cancelled_loses_nothing() -> None:
+    mailbox: Mailbox[int] = Mailbox(9)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mailbox.take, 1)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    mailbox.put_nowait(1)
+    assert await mailbox.take(1) == [1]
+
+
+class Store:
+    """Performs a batch when told to, so that a test decides what arrives meanwhile."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.may_finish = trio.Semaphore(0)
+        self.error: Exception | None = None
+
+    async def double(self, numbers: list[int]) -> list[int]:
+        self.batches.append(numbers)
+        await self.may_finish.acquire()
+        if self.error is not None:
+            raise self.error
+        return [2 * number for number in numbers]
+
+
+def a_batcher(store: Store, *, waiting_max: int = 100, batch_max: int = 10) -> Batcher[int, int]:
+    return Batcher("test", store.double, waiting_max=waiting_max, batch_max=batch_max, workers=1)
+
+
+async def test_what_arrives_while_a_batch_is_under_way_is_the_next_batch() -> None:
+    store, answers = Store(), dict[int, int]()
+    batcher = a_batcher(store, batch_max=3)
+
+    async def ask(number: int) -> None:
+        answers[number] = await batcher.ask(number)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        for number in range(6):
+            nursery.start_soon(ask, number)
+            await wait_all_tasks_blocked()
+        for _ in range(3):
+            store.may_finish.release()
+            await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert store.batches == [[0], [1, 2, 3], [4, 5]]
+    assert answers == {number: 2 * number for number in range(6)}
+
+
+async def test_more_than_may_wait_is_refused_at_once() -> None:
+    store = Store()
+    batcher = a_batcher(store, waiting_max=2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        nursery.start_soon(batcher.ask, 0)
+        await wait_all_tasks_blocked()  # taken, so that it waits no more
+        nursery.start_soon(batcher.ask, 1)
+        nursery.start_soon(batcher.ask, 2)
+        await wait_all_tasks_blocked()
+        with pytest.raises(Overloaded):
+            await batcher.ask(3)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_lost_batch_costs_its_own_letters_and_nobody_elses() -> None:
+    store = Store()
+    batcher = a_batcher(store)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(batcher.run)
+        store.error = OutcomeUnknown("lost")
+        store.may_finish.release()
+        with pytest.raises(OutcomeUnknown, match="lost"):
+            await batcher.ask(1)
+        store.error = None
+        store.may_finish.release()
+        assert await batcher.ask(2) == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_waits_when_the_batcher_is_stopped_is_told() -> None:
+    store, told = Store(), list[type[Exception]]()
+    batcher = a_batcher(store, batch_max=1)
+
+    async def ask(number: int) -> None:
+        try:
+            await batcher.ask(number)
+        except (OutcomeUnknown, Unavailable) as error:
+            told.append(type(error))
+
+    async with trio.open_nursery() as askers:
+        async with trio.open_nursery() as workers:
+            workers.start_soon(batcher.run)
+            await wait_all_tasks_blocked()
+            for number in range(3):
+                askers.start_soon(ask, number)
+                await wait_all_tasks_blocked()
+            workers.cancel_scope.cancel()
+    assert sorted(told, key=str) == [OutcomeUnknown, Unavailable, Unavailable]
+
+
+async def test_a_bug_in_a_batch_ends_the_batcher_and_tells_its_askers() -> None:
+    store = Store()
+    store.error = RuntimeError("a bug")
+    batcher = a_batcher(store)
+
+    async def ask() -> None:
+        with pytest.raises(OutcomeUnknown):
+            await batcher.ask(1)
+
+    async with trio.open_nursery() as askers:
+        with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a bug")):
+            async with trio.open_nursery() as workers:
+                workers.start_soon(_run_flat, batcher)
+                askers.start_soon(ask)
+                store.may_finish.release()
+
+
+async def _run_flat(batcher: Batcher[int, int]) -> None:
+    try:
+        await batcher.run()
+    except* RuntimeError as group:
+        raise group.exceptions[0] from None
+
+
+async def test_a_gate_lets_so_many_in_so_many_wait_and_refuses_the_rest() -> None:
+    gate, leave = Gate(1, 1), trio.Event()
+    inside: list[int] = []
+
+    async def visit(number: int) -> None:
+        async with gate:
+            inside.append(number)
+            await leave.wait()
+
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2):
+            nursery.start_soon(visit, number)
+            await wait_all_tasks_blocked()
+        assert inside == [1]
+        with pytest.raises(Overloaded):
+            await visit(3)
+        leave.set()
+    assert inside == [1, 2]
