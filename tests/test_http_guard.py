@@ -159,6 +159,21 @@ async def test_an_upgrade_is_ignored_and_the_request_answered(data: bytes) -> No
         await running.assert_answers()
 
 
+@pytest.mark.parametrize("first", [H2C + b"AAMAAABk\r\n\r\n", WEBSOCKET + b"\r\n"])
+async def test_after_an_ignored_upgrade_the_connection_goes_on_in_http1(first: bytes) -> None:
+    async with serving() as running:
+        answer = await raw(running.address, first + GET + b"Connection: close\r\n\r\n", seconds=2)
+        assert answer.count(b"HTTP/1.1 200 ") == 2
+
+
+async def test_connect_opens_no_tunnel() -> None:
+    async with serving() as running:
+        data = b"CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n" + GET + b"Connection: close\r\n\r\n"
+        answer = await raw(running.address, data, seconds=2)
+        assert answer.startswith(b"HTTP/1.1 404 ")
+        await running.assert_answers()
+
+
 async def test_a_host_beyond_ascii_is_refused() -> None:
     async with serving() as running:
         answer = await raw(running.address, b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n")
