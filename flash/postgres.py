@@ -45,7 +45,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Connection = Any  # asyncpg's pool hands out proxies that its stubs type differently from connections
 
-_LOST = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError, TimeoutError)
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    # a connection that the server has just ended may answer its next use with "cannot switch to state"
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 _SCHEMA = Path(__file__).resolve().parent.parent / "schema.sql"
 _MIGRATION_LOCK = 0x666C6173
 _SALES_LOCK = _MIGRATION_LOCK + 1
@@ -302,6 +309,9 @@ class Postgres:
                 raise Unavailable(f"PostgreSQL cannot be reached: {_reason(error)}") from error
             try:
                 return await conversation(connection, *args, **kw)
+            except asyncpg.InternalClientError:
+                connection.terminate()  # nobody knows what it is in the middle of
+                raise
             finally:
                 await self._pool.release(connection)
 
@@ -363,7 +373,7 @@ async def migrate(url: str, *, timeout_seconds: float = 60.0) -> None:
             raise Unavailable(f"PostgreSQL cannot be reached: {_reason(error)}") from error
         try:
             await _migrate(connection)
-        except _LOST as error:
+        except (*_LOST, asyncpg.OperatorInterventionError) as error:
             raise Unavailable(f"PostgreSQL went away: {_reason(error)}") from error
         except asyncpg.PostgresError as error:
             raise OperatorError(f"PostgreSQL refused schema.sql: {_reason(error)}") from error

@@ -35,6 +35,8 @@ BELL = "flash:bell"
 CLOCK_LEASE = "{clock}:lease"
 COMMANDS_MAX = 10_000
 """Commands in one entry; a longer one is not ours."""
+_TTL_MS_MAX = 60_000
+_REPLY_KEY_START, _REPLY_KEY_END = "{web:", "}:replies"
 
 
 def inbox_key(sale_id: SaleId) -> str:
@@ -55,7 +57,7 @@ def sale_of_lease(key: str) -> SaleId:
 
 
 def reply_key(web: str) -> str:
-    return f"{{web:{web}}}:replies"
+    return f"{_REPLY_KEY_START}{web}{_REPLY_KEY_END}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +83,14 @@ def encode_commands(batch: CommandBatch) -> bytes:
 
 
 def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
-    """Raises `ValueError` for anything that is not a batch of commands for this sale."""
+    """Raises `ValueError` for anything that is not a batch of commands for this sale.
+
+    What the stores would refuse later must be refused here: behind this door it stops every leader of the sale in turn.
+    """
     try:
         reply_to, ttl_ms, rows = orjson.loads(payload)
         commands = [
-            (_int(number), Command(unpack(b64decode(code, validate=True)), RequestId(_str(request_id))))
+            (_int(number), Command(unpack(b64decode(code, validate=True)), RequestId(_storable(request_id))))
             for number, code, request_id in rows
         ]
         batch = CommandBatch(_str(reply_to), _int(ttl_ms), commands)
@@ -93,6 +98,10 @@ def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
         raise ValueError(f"not a batch of commands: {error}") from error
     if not 0 < len(commands) <= COMMANDS_MAX or any(c.code.sale_id != sale_id for _, c in commands):
         raise ValueError(f"not a batch of commands for sale {sale_id}")
+    if not (batch.reply_to.startswith(_REPLY_KEY_START) and batch.reply_to.endswith(_REPLY_KEY_END)):
+        raise ValueError(f"{batch.reply_to!r} is not where a web process reads its replies")
+    if not 0 <= batch.ttl_ms <= _TTL_MS_MAX:
+        raise ValueError(f"{batch.ttl_ms} ms is longer than anybody waits")
     return batch
 
 
@@ -154,3 +163,11 @@ def _str(value: object) -> str:
     if type(value) is not str:
         raise ValueError(f"{value!r} is not text")
     return value
+
+
+def _storable(value: object) -> str:
+    """Text that PostgreSQL can hold."""
+    text = _str(value)
+    if "\0" in text:
+        raise ValueError(f"{text!r} contains NUL")
+    return text

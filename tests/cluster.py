@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -120,15 +120,21 @@ class Cluster:
 
     async def leader_of(self, sale_id: int = 1) -> Process:
         """The process that began the latest term of the sale (as its log tells)."""
+        return (await self.term_of(sale_id))[1]
+
+    async def term_of(
+        self, sale_id: int = 1, *, beyond: int = 0, seconds: float = START_SECONDS
+    ) -> tuple[int, Process]:
+        """The epoch and the leader of the sale's latest term, which must be later than epoch `beyond`."""
         pattern = re.compile(rf"leading sale {sale_id}, epoch (\d+)")
-        with trio.fail_after(START_SECONDS):
+        with trio.move_on_after(seconds):
             while True:
-                terms = [
-                    (int(epoch), process) for process in self.processes for epoch in pattern.findall(process.log)
-                ]
-                if terms:
-                    return max(terms, key=lambda term: term[0])[1]
+                terms = [(int(epoch), process) for process in self.processes for epoch in pattern.findall(process.log)]
+                latest = max(terms, key=lambda term: term[0], default=(0, None))
+                if latest[1] is not None and latest[0] > beyond:
+                    return latest[0], latest[1]
                 await trio.sleep(0.01)
+        raise AssertionError(f"no term of sale {sale_id} beyond epoch {beyond} within {seconds} s")
 
     def dump(self) -> str:
         return "\n".join(f"--- {process.name} (pid {process.pid})\n{process.log}" for process in self.processes)
@@ -138,6 +144,15 @@ class Cluster:
             if process.is_running():
                 process.resume()
                 process.kill()
+
+
+async def until(condition: Callable[[], object], *, seconds: float = START_SECONDS) -> None:
+    """Wait until `condition()` holds: for what tells nobody that it has changed."""
+    with trio.fail_after(seconds):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.01)
 
 
 @asynccontextmanager
@@ -162,7 +177,7 @@ async def running_cluster(
                 await cluster.leader_of()
             yield cluster, addresses
         except BaseException:
-            print(cluster.dump(), file=sys.stderr)
+            sys.stderr.write(cluster.dump())
             raise
         finally:
             cluster.kill_all()

@@ -1,12 +1,19 @@
-"""What buyers were told, and whether it was true: the log of a test's calls and the checks of it on the database."""
+"""What buyers were told, and whether it was true: the log of a test's calls and the checks of it on the database.
+
+A `Crowd` buys a whole sale through whatever a test does to the cluster meanwhile.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import asyncpg
+import trio
 
 from flash import bridge
 from flash.audit import audit
@@ -26,9 +33,13 @@ class History:
     refused: Counter[str] = field(default_factory=Counter)
     sold_out_heard: bool = False
     unknown: int = 0
+    open_codes: set[str] = field(default_factory=set)
+    """Codes whose last purchase call has not been answered (yet): they may have bought or not."""
+    is_lost_allowed: bool = True
+    """Whether a connection may end without an answer."""
 
-    async def checkout(self, client: Client, user: str, item: int) -> str | None:
-        """One attempt; the code, or None."""
+    async def attempt(self, client: Client, user: str, item: int) -> Answer | None:
+        """One checkout attempt; the answer, or None if the outcome is unknown."""
         answer = await self._post(client, f"/checkout?user_id={user}&id={item}")
         if answer is None or answer.status == 503:
             return None
@@ -37,18 +48,26 @@ class History:
             assert code not in self.codes, "one code was issued twice"
             self.codes.add(code)
             self.attempts[user, "issued"] += 1
-            return code
-        self._refuse(answer)
-        self.attempts[user, answer.json()["code"]] += 1
-        return None
+        else:
+            self._refuse(answer)
+            self.attempts[user, answer.json()["code"]] += 1
+        return answer
+
+    async def checkout(self, client: Client, user: str, item: int) -> str | None:
+        """One attempt; the code, or None."""
+        answer = await self.attempt(client, user, item)
+        return answer.json()["code"] if answer is not None and answer.status == 200 else None
 
     async def purchase(self, client: Client, code: str, key: str | None = None) -> Answer | None:
         """One purchase; the answer, or None if the outcome is unknown."""
         headers = [(b"idempotency-key", key.encode())] if key else []
+        self.open_codes.add(code)
         answer = await self._post(client, f"/purchase?code={code}", headers)
         if answer is None or answer.status == 503:
             self.unknown += 1
             return None
+        if answer.json().get("code") != "code_already_used":  # another call with this code may be the one that bought
+            self.open_codes.discard(code)
         if answer.status == 200:
             receipt = answer.json()
             assert self.sold.setdefault(code, receipt) == receipt, "one purchase was told in two ways"
@@ -56,16 +75,107 @@ class History:
             self._refuse(answer)
         return answer
 
-    async def _post(self, client: Client, target: str, headers: list[tuple[bytes, bytes]] | None = None) -> Answer | None:
+    async def _post(
+        self, client: Client, target: str, headers: list[tuple[bytes, bytes]] | None = None
+    ) -> Answer | None:
         try:
-            return await client.post(target, headers or [])
+            answer = await client.post(target, headers or [])
         except (ConnectionLost, OSError):
+            assert self.is_lost_allowed, f"{target.partition('?')[0]} was not answered"
             return None
+        if answer.status == 503:
+            assert answer.header(b"retry-after") is not None
+            assert answer.json()["code"] in ("overloaded", "unavailable", "outcome_unknown")
+        return answer
 
     def _refuse(self, answer: Answer) -> None:
         assert answer.status != 500, answer.body
         self.refused[answer.json()["code"]] += 1
         self.sold_out_heard |= answer.status == 410
+
+
+class Crowd:
+    """Buyers who want every item of sale 1, each item wanted twice, and repeat what was not answered until they know.
+
+    A repetition of a purchase carries the same Idempotency-Key and goes to the next of `addresses`.
+    """
+
+    def __init__(self, addresses: Sequence[str], size: int, *, buyers: int = 24, think_seconds: float = 0.03) -> None:
+        self.history = History()
+        self.size = size
+        self.buyers = buyers
+        self.addresses = addresses
+        self._think_seconds = think_seconds
+        wanted = [*range(1, size + 1)] * 2
+        Random(size).shuffle(wanted)
+        self._wanted = deque(wanted)
+        self._keys = 0
+        self._more = trio.Event()
+
+    @property
+    def sold(self) -> int:
+        """Purchases that were acknowledged."""
+        return len(self.history.sold)
+
+    async def run(self) -> None:
+        """Buy until every wish was answered, which sells the whole sale."""
+        async with trio.open_nursery() as nursery:
+            for number in range(self.buyers):
+                nursery.start_soon(self._buy, number)
+
+    async def wait_sold(self, count: int, *, seconds: float = 30.0) -> None:
+        """Wait until at least `count` purchases were acknowledged."""
+        with trio.move_on_after(seconds):
+            while self.sold < count:
+                await self._more.wait()
+            return
+        raise AssertionError(f"{self.sold} instead of {count} sold within {seconds} s")
+
+    async def wait_fresh_sales(self, *, seconds: float) -> None:
+        """Wait for purchases that began after this call: more than could be under way now."""
+        await self.wait_sold(min(self.sold + self.buyers + 1, self.size), seconds=seconds)
+
+    async def _buy(self, number: int) -> None:
+        bought = 0
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(Client(address, reconnects=True)) for address in self.addresses]
+            clients = clients[number % len(clients) :] + clients[: number % len(clients)]
+            while self._wanted:
+                bought += await self._buy_item(clients, f"user-{number}-{bought // 10}", self._wanted.popleft())
+                await trio.sleep(self._think_seconds)
+
+    async def _buy_item(self, clients: list[Client], user: str, item: int) -> bool:
+        while (attempted := await self.history.attempt(clients[0], user, item)) is None:
+            await self._turn(clients)
+        if attempted.status != 200:
+            return False
+        code = attempted.json()["code"]
+        self._keys += 1
+        key = f"crowd-{self._keys}"
+        while (answer := await self.history.purchase(clients[0], code, key)) is None:
+            await self._turn(clients)
+        assert answer.status in (200, 409, 410), answer.body
+        self._more.set()
+        self._more = trio.Event()
+        return answer.status == 200
+
+    async def _turn(self, clients: list[Client]) -> None:
+        await trio.sleep(0.1)
+        clients.append(clients.pop(0))
+
+
+async def rows(database_url: str, sql: str) -> list[tuple[Any, ...]]:
+    """What `sql` finds."""
+
+    async def fetch() -> list[tuple[Any, ...]]:
+        connection = await asyncpg.connect(database_url, ssl=False)
+        try:
+            return [tuple(row) for row in await connection.fetch(sql)]
+        finally:
+            await connection.close()
+
+    async with bridge.open_loop():
+        return await bridge.cross(fetch)
 
 
 async def verify(history: History, database_url: str, *, sold_out: bool) -> None:
@@ -96,15 +206,17 @@ async def _verify(history: History, database_url: str, sold_out: bool) -> None:
             code = codes.open(text)
             assert code is not None
             assert code.checkout_id in issued, "a code that was handed out has no row"
-        assert len(purchases) <= len(heard) + history.unknown, "something was sold that nobody asked for"
+        in_doubt = {codes.open(text) for text in history.open_codes}
+        asked = {code.checkout_id for code in heard.keys() | in_doubt if code is not None}
+        assert purchases.keys() <= asked, "something was sold that nobody asked for, or was told another thing"
         rows = await connection.fetch(
             "SELECT coalesce(user_id, '') AS user_id, outcome, count(*) AS n FROM checkouts GROUP BY 1, 2"
         )
         recorded = Counter({(row["user_id"], row["outcome"]): row["n"] for row in rows})
         missing = history.attempts - recorded
         assert not missing, f"attempts were answered and not recorded: {missing}"
-        stock, sold = await connection.fetchrow("SELECT stock, sold FROM sales WHERE id = 1")
+        left = await connection.fetchval("SELECT stock - sold FROM sales WHERE id = 1")
         if sold_out or history.sold_out_heard:
-            assert sold == stock, f"{sold} of {stock} sold"
+            assert left == 0, f"{left} items are left"
     finally:
         await connection.close()
