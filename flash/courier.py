@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from itertools import count
 
@@ -25,6 +25,7 @@ from flash.redis_client import READ_BLOCK_MS, converse
 log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.2
+_GIVE_UP_SECONDS = 0.1
 _SWEEP_SECONDS = 0.5
 _READ_ENTRIES = 64
 
@@ -42,7 +43,7 @@ class _Entry:
 
 
 class Courier:
-    """At most `waiting_max` commands wait for an answer, each for `timeout_seconds`.
+    """At most `waiting_max` commands wait for an answer, each for `timeout_seconds` and a moment.
 
     `sender` and `listener` are Redis clients; the second one may block.
     """
@@ -65,6 +66,7 @@ class Courier:
         self._numbers = count(1)
         self._outbox: Mailbox[tuple[int, CommandLetter]] = Mailbox(waiting_max)
         self._waiting: dict[int, CommandLetter] = {}
+        self._void_at: deque[tuple[float, int]] = deque()  # Trio time and number, in order
         self._entry_of: dict[int, _Entry] = {}
         self._entries: list[_Entry] = []
 
@@ -78,10 +80,9 @@ class Courier:
         number, letter = next(self._numbers), CommandLetter(command)
         self._outbox.put_nowait((number, letter))
         self._waiting[number] = letter
+        self._void_at.append((trio.current_time() + self._timeout_seconds, number))
         try:
-            with trio.move_on_after(self._timeout_seconds):
-                return await letter.wait_answer()
-            raise OutcomeUnknown("the sale's leader did not answer in time")
+            return await letter.wait_answer()
         finally:
             self._waiting.pop(number, None)
 
@@ -91,6 +92,7 @@ class Courier:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
                 nursery.start_soon(self._listen)
+                nursery.start_soon(self._give_up)
                 nursery.start_soon(self._sweep)
         finally:
             for _, unsent in self._outbox.close():
@@ -182,6 +184,16 @@ class Courier:
                 await self._send_lost_again()
             except FlashError as error:
                 log.warning("cannot look after the purchases under way: %s", error)
+
+    async def _give_up(self) -> None:
+        """Time-outs, all in one task: a cancel scope for each purchase would cost more than carrying it."""
+        while True:
+            await trio.sleep(_GIVE_UP_SECONDS)
+            now = trio.current_time()
+            while self._void_at and self._void_at[0][0] <= now:
+                letter = self._waiting.get(self._void_at.popleft()[1])
+                if letter is not None:
+                    letter.fail(OutcomeUnknown("the sale's leader did not answer in time"))
 
     async def _take_back_void(self) -> None:
         """Delete what no leader has dealt with by the time that nobody waits for it any more."""

@@ -17,33 +17,48 @@ Answer = TypeVar("Answer")
 
 
 class Letter(Generic[Body, Answer]):
-    """One request and the place for its answer. Answering twice keeps the first answer."""
+    """One request and the place for its answer, which one task awaits. Answering twice keeps the first answer."""
 
-    __slots__ = ("_answer", "_answered", "_error", "body")
+    __slots__ = ("_answer", "_error", "_is_answered", "_waiter", "body")
 
     def __init__(self, body: Body) -> None:
         self.body = body
-        self._answered = trio.Event()
+        self._is_answered = False
         self._answer: Answer | None = None
         self._error: FlashError | None = None
+        # The task itself instead of an Event: there is one letter for each request, and this halves its cost.
+        self._waiter: trio.lowlevel.Task | None = None
 
     def reply(self, answer: Answer) -> None:
-        if not self._answered.is_set():
+        if not self._is_answered:
             self._answer = answer
-            self._answered.set()
+            self._settle()
 
     def fail(self, error: FlashError) -> None:
-        if not self._answered.is_set():
+        if not self._is_answered:
             self._error = error
-            self._answered.set()
+            self._settle()
+
+    def _settle(self) -> None:
+        self._is_answered = True
+        if self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+            self._waiter = None
 
     async def wait_answer(self) -> Answer:
         """The answer; raises the `FlashError` with which the letter failed."""
-        await self._answered.wait()
+        if not self._is_answered:
+            assert self._waiter is None, "a letter has one reader"
+            self._waiter = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._leave)
         if self._error is not None:
             # one error object may fail a whole batch: each waiter raises its own, or tracebacks would pile up
             raise type(self._error)(*self._error.args)
         return self._answer  # type: ignore[return-value]
+
+    def _leave(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._waiter = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 Item = TypeVar("Item")

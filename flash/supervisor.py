@@ -1,0 +1,94 @@
+"""Several processes of one kind behind one listening socket: started, restarted when they die, drained together.
+
+The socket belongs to the supervisor, which never accepts from it, so connections that wait in its backlog survive
+the death of any process. It knows nothing of sales.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from flash.errors import OperatorError
+
+log = logging.getLogger(__name__)
+
+QUICK_DEATH_SECONDS = 5.0
+"""A process that lives shorter than this has died of its start, and the next one may do the same."""
+QUICK_DEATHS_MAX = 5
+"""This many in a row are a crash loop."""
+_BACKOFF_SECONDS = 0.2
+_BACKOFF_MAX_SECONDS = 2.0
+_KILL_SECONDS = 1.0
+"""How long after its drain a process may still take before it is killed."""
+
+
+class CrashLoop(OperatorError):
+    """Processes die as fast as they are started."""
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Keeps `count` copies of `command` running. `fds` are inherited by them, `env` is their environment.
+
+    `drain_seconds` is how long a copy may answer what it has accepted after SIGTERM.
+    """
+
+    name: str
+    command: list[str]
+    count: int
+    env: Mapping[str, str]
+    fds: tuple[int, ...]
+    drain_seconds: float
+    _running: set[trio.Process] = field(default_factory=set)
+    _quick_deaths: int = 0
+
+    async def run(self, stop: trio.Event) -> None:
+        """Run until `stop` is set, then drain all. Raises `CrashLoop`, after draining the others."""
+        async with trio.open_nursery() as nursery:
+            for number in range(1, self.count + 1):
+                nursery.start_soon(self._keep, number, stop, nursery.cancel_scope)
+            await stop.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _keep(self, number: int, stop: trio.Event, all_of_us: trio.CancelScope) -> None:
+        while True:
+            started_at = trio.current_time()
+            code = await self._run_one(number)
+            lived_seconds = trio.current_time() - started_at
+            self._quick_deaths = self._quick_deaths + 1 if lived_seconds < QUICK_DEATH_SECONDS else 0
+            log.error("%s.%d ended with exit code %d after %.1f s", self.name, number, code, lived_seconds)
+            if self._quick_deaths >= QUICK_DEATHS_MAX:
+                raise CrashLoop(
+                    f"{self.name} processes keep dying right after their start ({self._quick_deaths} in a row, "
+                    f"the last with exit code {code}): their messages above say why"
+                )
+            await trio.sleep(min(_BACKOFF_SECONDS * 2**self._quick_deaths, _BACKOFF_MAX_SECONDS))
+
+    async def _run_one(self, number: int) -> int:
+        """Run one copy to its end; when we are cancelled, drain it."""
+        process = await trio.lowlevel.open_process(
+            self.command, env={**self.env, "HONCHO_PROCESS_NAME": f"{self.name}.{number}"}, pass_fds=self.fds
+        )
+        try:
+            return await process.wait()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._drain(process)
+
+    async def _drain(self, process: trio.Process) -> None:
+        if process.poll() is not None:
+            return
+        process.send_signal(signal.SIGTERM)
+        with trio.move_on_after(self.drain_seconds + _KILL_SECONDS):
+            await process.wait()
+        if process.poll() is None:
+            log.error("%s (pid %d) did not stop in time and is killed", self.name, process.pid)
+            process.kill()
+            await process.wait()
