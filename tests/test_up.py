@@ -37,8 +37,11 @@ class Up:
     lines: list[str] = field(default_factory=list)
 
     def read_until(self, pattern: str) -> re.Match[str]:
-        """Read on until a line matches."""
+        """The first line that matches; reads on until there is one. The processes' lines come in any order."""
         assert self.process.stdout is not None
+        for line in self.lines:
+            if found := re.search(pattern, line):
+                return found
         for line in self.process.stdout:
             self.lines.append(line)
             if found := re.search(pattern, line):
@@ -117,11 +120,11 @@ def test_it_serves_prints_how_to_buy_and_is_gone_in_time(folder: Path, how: sign
     stubs = procfile(folder, web="web", inventory="inventory")
     with flash_up(folder / "data", "-f", stubs, "-c", "web=2,inventory=1") as up:
         port = int(up.read_until(r"serving +http://localhost:(\d+) ").group(1))
-        assert f"http://localhost:{port + 1}" in up.lines[-1]
-        assert f"'http://localhost:{port}/checkout?user_id=me&id=70001'" in up.read_until("checkout").string
-        assert "CODE=$(curl" in up.read_until("purchase").string
-        assert str(folder / "data") in up.read_until("data").string
-        assert "Ctrl-C" in up.read_until("stop").string
+        assert f"http://localhost:{port + 1}" in up.read_until("serving").string
+        assert f"'http://localhost:{port}/checkout?user_id=me&id=70001'" in up.read_until("^  checkout ").string
+        assert "CODE=$(curl" in up.read_until("^  purchase ").string
+        assert str(folder / "data") in up.read_until("^  data ").string
+        assert "Ctrl-C" in up.read_until("^  stop ").string
         assert len(up.left_over()) >= 6  # two stores, honcho, three stand-ins
         assert up.stop(how) < GONE_SECONDS
         assert "Traceback" not in up.output
