@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
@@ -44,6 +44,9 @@ _INVENTORY_CONNECTIONS = 6
 _REDEMPTION_BATCH_MAX = 500
 _STORE_RETRY_SECONDS = 0.5
 _STORE_REMINDER_SECONDS = 10.0
+_WORK_SHARE_OF_DRAIN = 0.8
+"""The workers of a stopping web process end that much earlier than its connections: a 503 is an answer, a closed
+connection is none."""
 _HANDOVER_SECONDS = 0.25
 """How long a stopping inventory process goes on leading: web processes told to stop in the same instant get their
 last answers, and a successor is not kept waiting for longer."""
@@ -111,11 +114,11 @@ async def _until_signal(main: Callable[[Config, trio.Event], Awaitable[None]], c
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_set_on_signal, signals, stop)
-            try:
-                async with bridge.open_loop():
+            async with bridge.open_loop():
+                try:
                     await main(config, stop)
-            except _Stopped:
-                log.info("stopped before it had started")
+                except _Stopped:
+                    log.info("stopped before it had started")
             nursery.cancel_scope.cancel()
 
 
@@ -167,9 +170,9 @@ async def _web(config: Config, stop: trio.Event) -> None:
             is_draining=stop.is_set,
         )
         app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
-        async with trio.open_nursery() as workers:
-            for run in (checkouts.run, redemptions.run, courier.run, board.run):
-                workers.start_soon(run)
+        async with trio.open_nursery() as nursery:
+            runs = (checkouts.run, redemptions.run, courier.run, board.run)
+            nursery.start_soon(_work, runs, stop, config.drain_seconds * _WORK_SHARE_OF_DRAIN)
             await serve(
                 app,
                 host=config.host,
@@ -178,8 +181,18 @@ async def _web(config: Config, stop: trio.Event) -> None:
                 stop=stop,
                 on_listening=lambda address: log.info("listening on %s", address),
             )
-            workers.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
     log.info("stopped")
+
+
+async def _work(runs: Sequence[Callable[[], Awaitable[None]]], stop: trio.Event, drain_seconds: float) -> None:
+    """Run the workers of a web process until `drain_seconds` after `stop`: whoever waits then is told 503 by them."""
+    async with trio.open_nursery() as workers:
+        for run in runs:
+            workers.start_soon(run)
+        await stop.wait()
+        await trio.sleep(drain_seconds)
+        workers.cancel_scope.cancel()
 
 
 async def _inventory(config: Config, stop: trio.Event) -> None:

@@ -118,6 +118,10 @@ class Cluster:
         await process.wait_for("ready to lead")
         return process
 
+    def named(self, name: str) -> list[Process]:
+        """The `web` or the `inventory` processes."""
+        return [process for process in self.processes if process.name.startswith(name)]
+
     async def leader_of(self, sale_id: int = 1) -> Process:
         """The process that began the latest term of the sale (as its log tells)."""
         return (await self.term_of(sale_id))[1]

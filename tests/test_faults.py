@@ -208,7 +208,7 @@ async def test_poison_in_an_inbox_is_set_aside_and_the_sale_goes_on(postgres: st
             await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
             await crowd.wait_sold(SIZE)
             assert client.xlen(wire.poison_key(ONE)) == len(POISON)
-            assert client.xlen(wire.inbox_key(ONE)) == 0
+            await until(lambda: client.xlen(wire.inbox_key(ONE)) == 0)
         assert len(re.findall("set aside", leader.log)) == len(POISON)
         assert "stopped leading" not in leader.log
 
@@ -219,7 +219,7 @@ async def test_a_web_process_killed_costs_only_its_own_requests(postgres: str, v
         leader.pause()  # so that the web process dies with entries in the inbox
         with redis.from_url(valkey.url) as client:
             await until(lambda: client.xlen(wire.inbox_key(ONE)) >= 2)
-        next(process for process in cluster.processes if process.name.startswith("web")).kill()
+        cluster.named("web")[0].kill()
         assert crowd.sold < SIZE
         leader.resume()
         await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
