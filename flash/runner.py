@@ -25,7 +25,7 @@ from flash.store import Store, last_line
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-STOP_SECONDS = 3.0
+STOP_SECONDS = 2.9
 """How long the processes may take to drain before they are killed."""
 
 _READY_SECONDS = 60.0

@@ -147,12 +147,13 @@ def test_a_second_signal_does_not_break_the_cleanup(folder: Path) -> None:
     stubs = procfile(folder, web="web", inventory="deaf")
     with flash_up(folder / "data", "-f", stubs, "-c", "web=1,inventory=1") as up:
         up.read_until("stop +Ctrl-C")
+        up.read_until("deaf pid=")
         began = time.monotonic()
         up.process.send_signal(signal.SIGINT)
         up.read_until("web.1 stopped")
         up.process.send_signal(signal.SIGINT)
         assert up.finish() == 0, up.output
-        assert time.monotonic() - began < GONE_SECONDS
+        assert time.monotonic() - began < GONE_SECONDS + 1  # killing it takes most of the time: room for a busy machine
         assert up.left_over() == []
 
 
