@@ -12,7 +12,7 @@ import pytest
 
 from flash.config import environment
 from flash.embedded import EmbeddedPostgres, EmbeddedValkey
-from flash.runner import PROJECT
+from flash.up.runner import PROJECT
 
 COMMANDS = ("up", "web", "inventory", "migrate", "audit", "config", "doctor")
 

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from flash import datadir
-from flash.embedded import EmbeddedPostgres, EmbeddedValkey
+from flash.embedded import EmbeddedPostgres, EmbeddedValkey, datadir
+from flash.embedded.guise import Guise
 from flash.errors import OperatorError
-from flash.guise import Guise
-from flash.runner import PROJECT
+from flash.up.runner import PROJECT
 from tests.stores import private_directory, psql
 
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what only root meets")
@@ -298,7 +297,7 @@ def test_data_made_as_another_user_is_taken_back(folder: Path) -> None:
 
 @is_root
 def test_binaries_out_of_the_other_users_reach_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flash import embedded
+    from flash.embedded import servers as embedded
 
     package = embedded.find_postgres().parent.parent
     hidden = folder / "hidden"

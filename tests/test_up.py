@@ -19,8 +19,8 @@ import pytest
 
 from flash.config import environment
 from flash.errors import OperatorError
-from flash.runner import PROJECT, honcho_pid_file
 from flash.up import any_port, is_free, parse_concurrency
+from flash.up.runner import PROJECT, honcho_pid_file
 from tests.stores import private_directory
 
 STUB = Path(__file__).with_name("stub_service.py")

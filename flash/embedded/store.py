@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, ClassVar
 
-from flash import datadir
 from flash.config import environment
+from flash.embedded import datadir
+from flash.embedded.guise import Guise
 from flash.errors import OperatorError
-from flash.guise import Guise
 
 _READY_POLL_SECONDS = 0.005
 _LOG_BYTES_MAX = 10_000_000

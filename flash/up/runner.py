@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flash.config import Config, environment
+from flash.embedded.guise import ourselves
+from flash.embedded.store import Store, last_line
 from flash.errors import OperatorError
-from flash.guise import ourselves
-from flash.signals import Signals
-from flash.store import Store, last_line
+from flash.up.signals import Signals
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 STOP_SECONDS = 2.9
 """How long the processes may take to drain before they are killed."""

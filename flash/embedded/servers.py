@@ -17,11 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from flash import datadir
 from flash.config import environment
+from flash.embedded import datadir
+from flash.embedded.guise import choose_guise, ourselves
+from flash.embedded.store import Store, ask, last_line, open_log
 from flash.errors import OperatorError
-from flash.guise import choose_guise, ourselves
-from flash.store import Store, ask, last_line, open_log
 
 POSTGRES_VERSION = "18"
 POSTGRES_SETTINGS = {

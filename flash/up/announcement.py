@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flash.config import Config
-from flash.runner import say
-from flash.store import Store
+from flash.embedded.store import Store
+from flash.up.runner import say
 
 _SALE_SECONDS = 5.0
 """How long the first sale may take to appear before the address is printed without one of its items."""

@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from flash import datadir
-from flash.announcement import Announcement
 from flash.config import Config
-from flash.embedded import EmbeddedPostgres, EmbeddedValkey
+from flash.embedded import EmbeddedPostgres, EmbeddedValkey, datadir
+from flash.embedded.store import Store
 from flash.errors import OperatorError
-from flash.runner import PROJECT, Honcho, honcho_pid_file, say
-from flash.signals import Signals, Stopped
-from flash.store import Store
+from flash.up.announcement import Announcement
+from flash.up.runner import PROJECT, Honcho, honcho_pid_file, say
+from flash.up.signals import Signals, Stopped
 
 CONCURRENCY = "web=2,inventory=2"
 
