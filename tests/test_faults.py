@@ -26,7 +26,8 @@ from tests.client import Answer, Client, host_and_port
 from tests.cluster import QUICK, Cluster, running_cluster, until
 from tests.history import Crowd, History, rows, verify
 
-SIZE = 400
+SIZE = 300
+REQUEST_SECONDS = 2.0
 TAKEOVER_SECONDS = float(QUICK["FLASH_LEASE_TTL"]) + 2
 RECOVERY_SECONDS = 5.0
 ONE = SaleId(1)
@@ -67,7 +68,7 @@ async def crowded_sale(
     postgres: str, valkey: EmbeddedValkey, *, web: int = 1, inventory: int = 2, **settings: str
 ) -> AsyncIterator[tuple[Cluster, Crowd]]:
     """A cluster, and a crowd that has bought a third of the sale when the block begins; at its end all is sold."""
-    settings = {**QUICK, "FLASH_SALE_SIZE": str(SIZE), **settings}
+    settings = {**QUICK, "FLASH_SALE_SIZE": str(SIZE), "FLASH_REQUEST_TIMEOUT": str(REQUEST_SECONDS), **settings}
     async with running_cluster(postgres, valkey.url, web=web, inventory=inventory, **settings) as (cluster, addresses):
         crowd = Crowd(addresses, SIZE)
         with trio.fail_after(60):
@@ -130,7 +131,7 @@ async def test_without_valkey_checkouts_go_on_and_purchases_come_back_with_it_th
             else:
                 raise AssertionError("no code was issued")
             for _ in range(3):
-                await expect_503(client, used_code(crowd), within_seconds=2)
+                await expect_503(client, used_code(crowd), within_seconds=REQUEST_SECONDS)
         shutil.rmtree(valkey.home)
         await trio.to_thread.run_sync(valkey.start)
         await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
@@ -144,7 +145,7 @@ async def test_a_frozen_valkey_is_a_quick_503_and_purchases_come_back_with_it(
         assert crowd.sold < SIZE
         async with Client(crowd.addresses[0]) as client:
             for _ in range(2):
-                await expect_503(client, used_code(crowd), within_seconds=2.5)
+                await expect_503(client, used_code(crowd), within_seconds=REQUEST_SECONDS + 0.5)
         valkey.resume()
         await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
 
@@ -159,7 +160,7 @@ async def test_a_postgresql_that_restarts_costs_503s_and_no_purchase(
         await trio.to_thread.run_sync(own_postgres.process.wait)
         assert crowd.sold < SIZE
         async with Client(crowd.addresses[0]) as client:
-            await expect_503(client, used_code(crowd), within_seconds=5.5)
+            await expect_503(client, used_code(crowd), within_seconds=REQUEST_SECONDS + 0.5)
             assert (await client.post("/checkout?user_id=ann&id=1")).status == 503
         await trio.to_thread.run_sync(own_postgres.start)
         await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
@@ -177,8 +178,8 @@ async def test_a_frozen_postgresql_is_a_bounded_503_and_the_sale_goes_on_when_it
             Client(crowd.addresses[0]) as other,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(partial(expect_503, one, code, within_seconds=5.5))
-            with trio.fail_after(5.5):
+            nursery.start_soon(partial(expect_503, one, code, within_seconds=REQUEST_SECONDS + 0.5))
+            with trio.fail_after(5):
                 assert (await other.post("/checkout?user_id=ann&id=1")).status == 503
         own_postgres.resume()
         await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)

@@ -60,8 +60,8 @@ async def test_a_web_process_told_to_stop_under_load_leaves_nobody_without_an_an
 ) -> None:
     size = 300
     async with running_cluster(
-        postgres, valkey.url, web=2, inventory=1, **QUICK, FLASH_SALE_SIZE=str(size)
-    ) as (cluster, addresses):  # fmt: skip
+        postgres, valkey.url, web=2, inventory=1, FLASH_SALE_SIZE=str(size), FLASH_DRAIN_SECONDS="1"
+    ) as (cluster, addresses):
         crowd = Crowd(addresses, size, think_seconds=0)
         web = next(process for process in cluster.named("web") if addresses[0] in process.log)
         async with stuck_reader(addresses[0]), trio.open_nursery() as nursery:
@@ -192,11 +192,13 @@ async def stops_in_time(processes: Sequence[Process]) -> None:
 @asynccontextmanager
 async def stuck_reader(address: str) -> AsyncIterator[None]:
     """A client that has asked for more than it ever reads, until the server has stopped reading too."""
-    async with await trio.open_tcp_stream(*host_and_port(address)) as stream:
+    with trio.socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await client.connect(host_and_port(address))
         with trio.move_on_after(20) as patience:
             while True:
                 patience.deadline = trio.current_time() + 0.5
-                await stream.send_all(b"GET /sales/1/items HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+                await client.send(b"GET /sales/1/items HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
         yield
 
 
