@@ -66,46 +66,16 @@ def run_inventory(config: Config) -> int:
     return _run(_inventory, config)
 
 
-def migrate(config: Config) -> None:
-    """Apply the schema to `config.database_url`, waiting for the database for a few seconds at most.
-
-    Raises `OperatorError`.
-    """
-
-    async def main() -> None:
-        async with bridge.open_loop():
-            try:
-                await postgres.migrate(_database_url(config))
-            except Unavailable as error:
-                raise OperatorError(f"{error}; is DATABASE_URL right and the server running?") from error
-
-    trio.run(main)
-
-
 def _run(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> int:
     configure_logging(config.log_level)
     try:
-        trio.run(_until_signal, main, config)
+        bridge.run(_until_signal, main, config)
     except OperatorError:
         raise
-    except BaseExceptionGroup as group:
-        operator_errors, others = group.split(OperatorError)
-        if others is None and operator_errors is not None:
-            raise _first(operator_errors) from group
-        log.critical("this process ends because a part of it died", exc_info=group)
-        return 1
     except Exception:
         log.critical("this process ends because a part of it died", exc_info=True)
         return 1
     return 0
-
-
-def _first(group: BaseExceptionGroup[OperatorError]) -> OperatorError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, OperatorError)
-    return error
 
 
 async def _until_signal(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> None:

@@ -15,6 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 import trio
 import trio_asyncio
 
+from flash.errors import OperatorError
+
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
@@ -35,6 +37,25 @@ async def cross(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.
     """Call an asyncio function from a Trio task born inside `open_loop`, and wait for its result."""
     result: T = await trio_asyncio.aio_as_trio(function)(*args, **kwargs)
     return result
+
+
+def run(function: Callable[..., Awaitable[None]], *args: object) -> None:
+    """`trio.run`, but an `OperatorError` that is all that went wrong comes out bare, not in groups of groups."""
+    try:
+        trio.run(function, *args)
+    except BaseExceptionGroup as group:
+        operator_errors, others = group.split(OperatorError)
+        if others is None and operator_errors is not None:
+            raise _first(operator_errors) from group
+        raise
+
+
+def _first(group: BaseExceptionGroup[OperatorError]) -> OperatorError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, OperatorError)
+    return error
 
 
 def _log_callback_error(loop: AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flash.bench import options as bench_options
 from flash.config import Config, mask, settings
 from flash.errors import ConfigError, FlashError
 
@@ -25,6 +26,7 @@ EXIT_CODES = """exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     options = _parser().parse_args(arguments)
+    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         config = Config.from_env()
         for name in options.needs:
@@ -86,7 +88,7 @@ def _inventory(config: Config, _options: argparse.Namespace) -> int:
 
 
 def _migrate(config: Config, _options: argparse.Namespace) -> int:
-    from flash.app import migrate
+    from flash.migration import migrate
 
     migrate(config)
     return 0
@@ -96,6 +98,13 @@ def _audit(config: Config, options: argparse.Namespace) -> int:
     from flash import audit
 
     return audit.main(config, as_json=options.json, sale_id=options.sale)
+
+
+def _bench(config: Config, options: argparse.Namespace) -> int:
+    from flash.bench import command
+    from flash.bench.options import read
+
+    return command.run(config, read(options), options.arguments)
 
 
 def _config(config: Config, options: argparse.Namespace) -> int:
@@ -164,6 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     audit.add_argument("--json", action="store_true", help="for programs instead of people")
     audit.add_argument("--sale", type=int, metavar="ID", help="this sale only")
+    bench_options.add_arguments(_command(
+        commands, "bench", _bench, "measure what this machine does", bench_options.DESCRIPTION,
+    ))  # fmt: skip
     config = _command(
         commands, "config", _config, "show the effective settings",
         "Print every setting with its effective value, passwords masked. Wrong ones are all named at once.",

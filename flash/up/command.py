@@ -115,6 +115,6 @@ def embedded_stores(config: Config, data_dir: Path, signals: Signals) -> Iterato
 
 
 def _migrate(config: Config) -> None:
-    from flash.app import migrate
+    from flash.migration import migrate
 
     migrate(config)

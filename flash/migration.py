@@ -1,0 +1,25 @@
+"""`flash migrate`: bring the database's schema up to date. Apart from `flash.app`, since `flash up` needs no more of it."""
+
+from __future__ import annotations
+
+from flash import bridge, postgres
+from flash.config import Config
+from flash.errors import OperatorError, Unavailable
+
+
+def migrate(config: Config) -> None:
+    """Apply `schema.sql` to `config.database_url`; doing it again, or twice at once, does no harm.
+
+    Raises `OperatorError`.
+    """
+    bridge.run(_migrate, config)
+
+
+async def _migrate(config: Config) -> None:
+    if config.database_url is None:
+        raise OperatorError("DATABASE_URL is not set: set it, or use `flash up`")
+    async with bridge.open_loop():
+        try:
+            await postgres.migrate(config.database_url)
+        except Unavailable as error:
+            raise OperatorError(f"{error}; is DATABASE_URL right and the server running?") from error
