@@ -28,7 +28,7 @@ from flash.domain import Attempt, Attempted, Code, Redemption
 from flash.errors import FlashError, OperatorError, OutcomeUnknown, Unavailable
 from flash.handlers import Handlers
 from flash.http.asgi import App
-from flash.http.guard import Limits
+from flash.http.limits import Limits
 from flash.http.server import serve
 from flash.inboxes import Inboxes
 from flash.inventory import Inventory
@@ -148,6 +148,7 @@ async def _web(config: Config, stop: trio.Event) -> None:
                 host=config.host,
                 port=config.port,
                 limits=_limits(config),
+                is_own=config.http == "own",
                 stop=stop,
                 on_listening=lambda address: log.info("listening on %s", address),
             )

@@ -133,6 +133,13 @@ class Config:
         "FLASH_PURCHASE_WAITING_MAX", 4_096, 1, 1_000_000, "purchases that may wait in one web process"
     )
 
+    http: str = _setting(
+        "FLASH_HTTP",
+        _one_of("own", "hypercorn"),
+        "own or hypercorn",
+        "own",
+        "what speaks HTTP/1.1 on plain connections: the project's own handler, or Hypercorn's",
+    )
     connections_max: int = _whole("FLASH_CONNECTIONS_MAX", 12_000, 1, 1_000_000, "open client connections")
     idle_seconds: float = _seconds("FLASH_IDLE_SECONDS", 60.0, 0.1, 3600, "how long a connection may idle")
     head_seconds: float = _seconds(

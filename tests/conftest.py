@@ -8,6 +8,7 @@ import pytest
 
 from flash.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests import stores
+from tests.http_site import serving as serving  # a fixture
 
 
 @pytest.fixture(scope="session")

@@ -281,7 +281,7 @@ async def test_any_other_error_is_logged_once_and_told_nobody(
 
 async def test_while_draining_every_answer_closes_its_connection() -> None:
     app = make_app()
-    app.draining = True
+    app.draining.set()
     for target in (b"/checkout", b"/nowhere"):
         assert (await call(app, "POST", target)).headers[b"connection"] == b"close"
     assert b"connection" not in (await call(app, "POST", b"/checkout", version="2")).headers

@@ -1,24 +1,27 @@
 """The ASGI application: from a scope to one handler and back, with every error turned into a problem.
 
-It knows no store and no sale; handlers get plain values and ask workers. Hypercorn 0.18 never cancels a
-handler because its client left: it queues `http.disconnect`, which nobody reads here, and drops what is sent.
-So whatever a handler has begun is finished.
+It knows no store and no sale; handlers get plain values and ask workers. No handler is cancelled because its client
+left, so whatever it has begun is finished; only a `Stream` ends with its reader.
+
+ASGI is the interface for any server. `flash.http.connection` calls `respond`, which ASGI calls go through as well, by
+itself: a scope and two messages for every request would cost a tenth of what one core can serve.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import trio
 
 from flash.errors import OutcomeUnknown, Overloaded, Unavailable
-from flash.http.message import Header, Request, Response, problem, retry_after
+from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream, problem, retry_after
 from flash.http.params import InvalidParameter, ascii_text, percent_decoded
 
-Handler = Callable[[Request], Awaitable[Response]]
-SegmentHandler = Callable[[Request, str], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Answer]]
+SegmentHandler = Callable[[Request, str], Awaitable[Answer]]
 
 Shape = tuple[str | None, ...]
 Message = MutableMapping[str, Any]
@@ -50,11 +53,10 @@ OUTCOME_UNKNOWN = _try_later(
 )
 
 _CLOSE: Header = (b"connection", b"close")
-_BODILESS = frozenset({204, 304})
 
 
 class App:
-    """Routes requests to handlers. Once `draining` is set, every answer asks the client to close.
+    """Routes requests to handlers. Once `draining` is set, streams end and every answer asks the client to close.
 
     `routes` maps (method, path), `patterns` (method, path with one `{…}` segment, passed on with its escapes
     undone). A path in `routes` wins over a pattern; GET answers HEAD as well.
@@ -68,7 +70,7 @@ class App:
         body_max_bytes: int = BODY_MAX_BYTES,
         body_seconds: float = BODY_SECONDS,
     ) -> None:
-        self.draining = False
+        self.draining = trio.Event()
         self._body_max_bytes = body_max_bytes
         self._body_seconds = body_seconds
         self._exact: dict[str, dict[str, Handler]] = {}
@@ -95,8 +97,12 @@ class App:
         if _announces_body(headers) or not is_http1:
             refusal = await self._drain(headers, receive)
         request = Request(scope["method"], "", scope["raw_path"], scope["query_string"], headers)
-        response = refusal or await self._answer(request)
-        await _send(send, response, request.method, is_http1 and (self.draining or refusal is not None))
+        answer = refusal or await self.respond(request)
+        if isinstance(answer, Stream):
+            await self.stream(answer, scope, receive, send)
+        else:
+            closes = is_http1 and (self.draining.is_set() or refusal is not None)
+            await _send(send, answer, request.method, closes)
 
     async def _drain(self, headers: list[Header], receive: Receive) -> Response | None:
         """Read the request body and drop it. Whoever exceeds a bound is refused, and the connection closed."""
@@ -117,7 +123,8 @@ class App:
             return BODY_TOO_LARGE
         return BODY_TOO_SLOW
 
-    async def _answer(self, request: Request) -> Response:
+    async def respond(self, request: Request) -> Answer:
+        """The answer to a request whose body has been dealt with. Raises nothing."""
         try:
             return await self._route(request)
         except InvalidParameter as error:
@@ -133,7 +140,31 @@ class App:
             logger.exception("%s %s failed", request.method, "/".join(request.path.split("/")[:2]))
             return INTERNAL_ERROR
 
-    def _route(self, request: Request) -> Awaitable[Response]:
+    async def stream(self, stream: Stream, scope: Message, receive: Receive, send: Send) -> None:
+        """Send what `stream` writes until it ends, the client leaves, or the server stops."""
+
+        async def write(piece: bytes) -> None:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+        async def leave(wait: Callable[[], Awaitable[None]]) -> None:
+            await wait()
+            nursery.cancel_scope.cancel()
+
+        headers = [(b"content-type", stream.content_type), *stream.headers]
+        if scope["http_version"] != "2":
+            headers.append(_CLOSE)
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(leave, self.draining.wait)
+                nursery.start_soon(leave, partial(_disconnected, receive))
+                await stream.run(write)
+                nursery.cancel_scope.cancel()
+        except* Exception:
+            logger.exception("a stream broke off")
+        await send({"type": "http.response.body", "body": b""})
+
+    def _route(self, request: Request) -> Awaitable[Answer]:
         request.path = path = ascii_text(_origin_form(request.raw_path), "the path")
         segments: tuple[str, ...] = ()
         if "%" in path:
@@ -146,7 +177,7 @@ class App:
             return handler(request) if handler else _constant(_method_not_allowed(exact))
         return self._route_pattern(request, segments or tuple(path.split("/")))
 
-    def _route_pattern(self, request: Request, segments: tuple[str, ...]) -> Awaitable[Response]:
+    def _route_pattern(self, request: Request, segments: tuple[str, ...]) -> Awaitable[Answer]:
         for place in self._places:
             if place < len(segments) and segments[place] and "/" not in segments[place]:
                 methods = self._patterns.get((*segments[:place], None, *segments[place + 1 :]))
@@ -203,7 +234,7 @@ def _announces_body(headers: list[Header]) -> bool:
 async def _send(send: Send, response: Response, method: str, closes: bool) -> None:
     # No `X-Content-Type-Options` on JSON, which no browser sniffs; pages and pictures bring their own headers.
     headers = list(response.headers)
-    if response.status not in _BODILESS:
+    if response.status not in BODILESS:
         headers += (
             (b"content-type", response.content_type),
             (b"content-length", b"%d" % len(response.body)),
@@ -212,6 +243,11 @@ async def _send(send: Send, response: Response, method: str, closes: bool) -> No
         headers.append(_CLOSE)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

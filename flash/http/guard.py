@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import h11
@@ -28,65 +28,59 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, H11SendableEvent, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-URL_MAX_BYTES = 8_192
-HEAD_MAX_BYTES = 16_384
-HEADERS_MAX = 100
-
-DRAIN_GRACE_SECONDS = 0.1
-"""How long a quiet connection is kept after the stop: its request may already be on its way."""
-LINGER_SECONDS = 0.5
-"""How long unread input is swallowed after a refusal; closing at once would destroy the answer (RFC 9112, 9.6)."""
+from flash.http.limits import (
+    DRAIN_GRACE_SECONDS,
+    HEAD_MAX_BYTES,
+    HEADERS_MAX,
+    LINGER_SECONDS,
+    URL_MAX_BYTES,
+    Connections,
+)
+from flash.http.limits import Limits as Limits
 
 _BARE_LF_OR_FOLD = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]*")
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
+ServePlain = Callable[[trio.SocketStream], Awaitable[None]]
+
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The bounds of the HTTP server, named like the settings they come from."""
-
-    connections_max: int = 12_000
-    idle_seconds: float = 60.0
-    head_seconds: float = 10.0
-    body_seconds: float = 10.0
-    send_seconds: float = 10.0
-    drain_seconds: float = 2.5
-    body_max_bytes: int = 65_536
-
-
-class Connections:
-    """The open connections of one server, and whether it is stopping."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.open: set[GuardedTCPServer] = set()
-        self.is_draining = False
-
-    def drain(self) -> None:
-        """Close the quiet ones in a moment; those at work close once they have answered."""
-        self.is_draining = True
-        for connection in self.open:
-            connection.drain()
-
-
 class GuardedConfig(Config):
-    """Hypercorn's configuration, which also carries what the guard needs to every connection."""
+    """Hypercorn's configuration, which also carries to every connection what it needs.
 
-    def __init__(self, connections: Connections) -> None:
+    `serve_plain` serves the plain ones, if there is such a thing; what speaks TLS is always Hypercorn's.
+    """
+
+    def __init__(self, connections: Connections, serve_plain: ServePlain | None) -> None:
         self.connections = connections
+        self.serve_plain = serve_plain
 
 
 def install() -> None:
-    """Have Hypercorn's trio worker make its connections with `GuardedTCPServer`."""
-    vars(hypercorn.trio.run)["TCPServer"] = GuardedTCPServer
+    """Have Hypercorn's trio worker serve its connections with `serve_connection`."""
+    vars(hypercorn.trio.run)["TCPServer"] = serve_connection
+
+
+async def serve_connection(
+    app: AppWrapper, config: Config, context: WorkerContext, state: LifespanState, stream: Any
+) -> None:
+    """Serve one connection to its end. Raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
+    assert isinstance(config, GuardedConfig)
+    if config.connections.is_full:
+        await trio.aclose_forcefully(stream)
+    elif config.serve_plain is not None and isinstance(stream, trio.SocketStream):
+        await config.serve_plain(stream)
+    else:
+        await GuardedTCPServer(app, config, context, state, stream).run()
 
 
 class GuardedTCPServer(TCPServer):
-    """One connection. `run` raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
+    """One connection on Hypercorn's own protocols."""
+
+    deadline = math.inf  # has its own in `_reading`
 
     def __init__(
         self, app: AppWrapper, config: Config, context: WorkerContext, state: LifespanState, stream: Any
@@ -100,9 +94,6 @@ class GuardedTCPServer(TCPServer):
         self._protocol: H11Protocol | H2Protocol
 
     async def run(self) -> None:
-        if len(self._connections.open) >= self._limits.connections_max:
-            await trio.aclose_forcefully(self.stream)
-            return
         self._connections.open.add(self)
         try:
             await self._run()
@@ -116,6 +107,9 @@ class GuardedTCPServer(TCPServer):
     def drain(self) -> None:
         if self._reading.deadline < math.inf:  # no request is complete
             self._reading.deadline = min(self._reading.deadline, trio.current_time() + DRAIN_GRACE_SECONDS)
+
+    def expire(self) -> None:
+        self._reading.cancel()
 
     async def protocol_send(self, event: Event) -> None:
         if isinstance(event, RawData):

@@ -7,7 +7,7 @@ once, at import, and sent again and again.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
@@ -25,6 +25,9 @@ TITLES = {int(status): status.phrase for status in HTTPStatus} | {
     414: "URI Too Long",
     422: "Unprocessable Content",
 }
+
+BODILESS = frozenset({204, 304})
+"""Statuses whose answers have no body and no length."""
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -62,6 +65,24 @@ class Response:
     body: bytes
     content_type: bytes = JSON
     headers: tuple[Header, ...] = ()
+
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A 200 whose body is written piece by piece, such as server-sent events, and whose connection then ends.
+
+    `run` is cancelled when the client leaves or the server stops, so it must hold nothing that has to be finished.
+    """
+
+    run: Callable[[Write], Awaitable[None]]
+    content_type: bytes
+    headers: tuple[Header, ...] = ()
+
+
+Answer = Response | Stream
 
 
 def json_response(status: int, value: object, headers: tuple[Header, ...] = ()) -> Response:

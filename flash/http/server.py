@@ -20,7 +20,9 @@ from hypercorn.utils import wrap_app
 from flash.errors import OperatorError
 from flash.http import guard
 from flash.http.asgi import App
-from flash.http.guard import Connections, GuardedConfig, Limits
+from flash.http.connection import Connection
+from flash.http.guard import GuardedConfig
+from flash.http.limits import HEAD_MAX_BYTES, Connections, Limits
 
 BACKLOG = 4_096
 
@@ -42,8 +44,11 @@ async def serve(
     stop: trio.Event,
     on_listening: Callable[[str], None],
     tls: Tls | None = None,
+    is_own: bool = True,
 ) -> None:
     """Serve until `stop` is set, then answer what was accepted and return.
+
+    `is_own`: plain connections get the project's own handler, else Hypercorn's behind the guard.
 
     Takes `limits.drain_seconds` plus about half a second at most, whatever the connections do. Port 0 is a free
     one; `on_listening` hears the address once connections are accepted. Raises `OperatorError`.
@@ -51,23 +56,27 @@ async def serve(
     listener = _listen(host, port)
     connections = Connections(limits)
     config = _configure(connections, tls)
+    config.serve_plain = partial(Connection.serve, app, connections) if is_own else None
     sockets = Sockets([listener], [], []) if tls else Sockets([], [listener], [])
     guard.install()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(
-            partial(worker_serve, sockets=sockets, shutdown_trigger=stop.wait),
-            wrap_app(app, 0, "asgi"),  # type: ignore[arg-type]  # Hypercorn's scopes are TypedDicts
-            config,
-        )
-        on_listening(_address(listener, tls))
-        await stop.wait()
-        app.draining = True
-        connections.drain()
+    async with trio.open_nursery() as sweeping:
+        sweeping.start_soon(connections.sweep)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                partial(worker_serve, sockets=sockets, shutdown_trigger=stop.wait),
+                wrap_app(app, 0, "asgi"),  # type: ignore[arg-type]  # Hypercorn's scopes are TypedDicts
+                config,
+            )
+            on_listening(_address(listener, tls))
+            await stop.wait()
+            app.draining.set()
+            connections.drain()
+        sweeping.cancel_scope.cancel()
 
 
 def _configure(connections: Connections, tls: Tls | None) -> GuardedConfig:
     limits = connections.limits
-    config = GuardedConfig(connections)
+    config = GuardedConfig(connections, None)
     config.graceful_timeout = limits.drain_seconds
     config.keep_alive_max_requests = 2**62  # a client that lives long is not cut off
     config.max_app_queue_size = 2**62  # never blocks: stock, a full queue of an unread body leaks its connection
@@ -75,7 +84,7 @@ def _configure(connections: Connections, tls: Tls | None) -> GuardedConfig:
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
     config.errorlog.setLevel(logging.WARNING)  # it would announce the address a second time
-    config.h2_max_header_list_size = guard.HEAD_MAX_BYTES
+    config.h2_max_header_list_size = HEAD_MAX_BYTES
     if tls:
         config.certfile, config.keyfile = tls.certfile, tls.keyfile
         config.alpn_protocols = ["h2", "http/1.1"]

@@ -1,0 +1,206 @@
+"""A plain HTTP/1.1 connection: one task that reads, asks the application and answers, in turn.
+
+It works on the bare socket: Trio's streams would add a third to what a request costs here. While a handler works
+nothing is read, so a client that leaves disturbs nobody; while a client is waited for, `deadline` is set, and
+`Connections.sweep` ends the wait. Whatever goes wrong here stays here.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+import trio
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
+
+from flash.http.asgi import INTERNAL_ERROR, App, Message, Receive, Send
+from flash.http.exchange import CONTINUE, Exchange, encode
+from flash.http.limits import DRAIN_GRACE_SECONDS, LINGER_SECONDS, Connections
+from flash.http.message import Stream, problem
+from flash.http.parser import READ_BYTES, Incoming, Phase, Refusal, RequestParser
+
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
+
+_CODES = {408: "body_too_slow", 413: "body_too_large"}
+
+logger = logging.getLogger(__name__)
+
+
+class Connection:
+    """One connection. Any ASGI application will do; an `App` is spared scope and messages."""
+
+    def __init__(self, app: Application, connections: Connections, sock: socket.socket) -> None:
+        self.deadline = math.inf
+        self._app = app
+        self._direct = app if isinstance(app, App) else None
+        self._connections = connections
+        self._limits = connections.limits
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._is_expired = False
+        self._waiting = trio.CancelScope()
+        self._parser = RequestParser(self._limits.body_max_bytes, keeps_bodies=self._direct is None)
+
+    @classmethod
+    async def serve(cls, app: Application, connections: Connections, stream: trio.SocketStream) -> None:
+        """Serve one connection to its end. Raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
+        s = stream.socket
+        sock = socket.socket(s.family, s.type, s.proto, fileno=s.detach())
+        sock.setblocking(False)
+        connection = cls(app, connections, sock)
+        connections.open.add(connection)
+        try:
+            await connection._run()
+        except* OSError:
+            pass  # the peer has gone
+        except* Exception:
+            logger.exception("a connection was closed by an unexpected error")
+        finally:
+            connections.open.discard(connection)
+            trio.lowlevel.notify_closing(sock)
+            sock.close()
+
+    def drain(self) -> None:
+        if self.deadline < math.inf:
+            self.deadline = min(self.deadline, trio.current_time() + DRAIN_GRACE_SECONDS)
+
+    def expire(self) -> None:
+        self._is_expired = True
+        self._waiting.cancel()
+
+    async def _run(self) -> None:
+        with self._waiting:
+            await self._serve_requests()
+        if self._is_expired and self._parser.phase is Phase.BODY:
+            self._parser.refusal = Refusal(408, "the body did not arrive in time")
+        if self._parser.refusal is not None:
+            await self._refuse(self._parser.refusal)
+        elif not self._is_expired:
+            await self._part(bool(self._parser.ready))
+
+    async def _serve_requests(self) -> None:
+        parser = self._parser
+        while parser.ready or await self._receive():
+            self.deadline = math.inf
+            if self._is_expired:
+                return  # in the instant in which the request came: nothing may begin that would be cancelled at once
+            if await self._answer(parser.ready.popleft()):
+                parser.refusal = None  # of what came after the last request
+                return
+            if parser.ready:
+                await checkpoint()  # whoever pipelines would keep everybody else waiting
+
+    async def _receive(self) -> bool:
+        """Read until a request is ready. False: none will be."""
+        parser, phase = self._parser, None
+        while not parser.ready:
+            if parser.refusal is not None:
+                return False
+            if parser.phase is not phase:
+                phase = parser.phase
+                self.deadline = trio.current_time() + self._patience(phase)
+                if parser.awaits_continue:
+                    await self._send(CONTINUE)
+            await wait_readable(self._fd)
+            try:
+                data = self._sock.recv(READ_BYTES)
+            except BlockingIOError:
+                continue
+            if not data:
+                return False
+            parser.feed(data)
+        return True
+
+    def _patience(self, phase: Phase) -> float:
+        if self._connections.is_draining:
+            return DRAIN_GRACE_SECONDS
+        if phase is Phase.IDLE:
+            return self._limits.idle_seconds
+        return self._limits.head_seconds if phase is Phase.HEAD else self._limits.body_seconds
+
+    async def _answer(self, incoming: Incoming) -> bool:
+        """Answer one request. True: that was the last answer on this connection."""
+        if self._direct is None:
+            return await self._converse(incoming, self._app)
+        answer = await self._direct.respond(incoming.request)
+        if isinstance(answer, Stream):
+            return await self._converse(incoming, partial(self._direct.stream, answer))
+        closes = incoming.is_last or self._connections.is_draining
+        await self._send(encode(answer, is_head=incoming.request.method == "HEAD", closes=closes))
+        return closes
+
+    async def _converse(self, incoming: Incoming, talk: Application) -> bool:
+        """Answer one request by ASGI. A client that has left is told by `receive` only; sending to it does nothing."""
+        lost = trio.Event()
+
+        async def write(data: bytes) -> None:
+            with suppress(OSError):
+                if not lost.is_set():
+                    return await self._send(data)
+            lost.set()
+            return None
+
+        exchange = Exchange(
+            incoming, write, partial(self._wait_gone, lost), lambda: incoming.is_last or self._connections.is_draining
+        )
+        try:
+            await talk(exchange.scope(), exchange.receive, exchange.send)
+        except Exception:
+            logger.exception("the application failed")
+        if not exchange.has_begun:
+            await write(encode(INTERNAL_ERROR, is_head=incoming.request.method == "HEAD", closes=True))
+        return exchange.closes or not exchange.is_complete or lost.is_set()
+
+    async def _wait_gone(self, lost: trio.Event) -> None:
+        """Until the client has closed or does not read. One that sends more is found out when it is written to."""
+        while True:
+            await wait_readable(self._fd)
+            with suppress(BlockingIOError):
+                if self._has_input():
+                    await lost.wait()
+                return
+
+    async def _send(self, data: bytes) -> None:
+        """Raises OSError if the client has gone, or does not read all of `data` in time."""
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(data):
+            await self._send_rest(memoryview(data)[sent:])
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        with trio.move_on_after(self._limits.send_seconds):
+            while rest:
+                await wait_writable(self._fd)
+                with suppress(BlockingIOError):
+                    rest = rest[self._sock.send(rest) :]
+            return
+        self._sock.shutdown(socket.SHUT_RDWR)  # what was sent may be cut anywhere: nothing may follow
+        raise TimeoutError("the client does not read")
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        code = _CODES.get(refusal.status, "invalid_request")
+        await self._send(encode(problem(refusal.status, code, refusal.reason), is_head=False, closes=True))
+        await self._part(True)
+
+    def _has_input(self) -> bool:
+        """Raises BlockingIOError if nothing has come, not even the end."""
+        try:
+            return bool(self._sock.recv(1, socket.MSG_PEEK))
+        except ConnectionError:
+            return False
+
+    async def _part(self, is_unread: bool) -> None:
+        """Close so that the last answer arrives: with input left unread, the kernel would reset the connection."""
+        self._sock.shutdown(socket.SHUT_WR)
+        with suppress(BlockingIOError):
+            is_unread = self._has_input() or is_unread
+        with trio.move_on_after(LINGER_SECONDS):
+            while is_unread:
+                await wait_readable(self._fd)
+                is_unread = bool(self._sock.recv(READ_BYTES))
