@@ -104,7 +104,7 @@ def _bench(config: Config, options: argparse.Namespace) -> int:
     from flash.bench import command
     from flash.bench.options import read
 
-    return command.run(config, read(options), options.arguments)
+    return command.run(config, read(options, config.http), options.arguments)
 
 
 def _config(config: Config, options: argparse.Namespace) -> int:
