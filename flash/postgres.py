@@ -173,7 +173,9 @@ FROM sales WHERE first_item_id <= $1 AND $1 < first_item_id + stock
 """
 LIST_ITEMS = """
 SELECT i AS id, p.item_id IS NULL AS available
-FROM sales s, generate_series(greatest(s.first_item_id, $2 + 1), s.first_item_id + s.stock - 1) AS i
+FROM sales s, generate_series(
+    greatest(s.first_item_id, least($2::bigint, s.first_item_id + s.stock) + 1), s.first_item_id + s.stock - 1
+) AS i
 LEFT JOIN purchases p ON p.sale_id = $1 AND p.item_id = i
 WHERE s.id = $1 AND (p.item_id IS NULL OR NOT $4)
 ORDER BY i LIMIT $3
