@@ -12,7 +12,7 @@ import trio
 
 from flash.http.asgi import App
 from flash.http.limits import Limits
-from flash.http.message import Request, Response, json_response
+from flash.http.message import Request, Response, Stream, Write, json_response
 from flash.http.server import Tls, serve
 from tests.client import Client
 
@@ -30,6 +30,9 @@ class Site:
         self.slow_began = trio.Event()
         self.slow_may_end = trio.Event()
         self.slow_ended = trio.Event()
+        self.listeners = 0
+        self.events_may_end = trio.Event()
+        self.events_flood = 0
         self.app = App(
             {
                 ("GET", "/"): self.hello,
@@ -37,6 +40,7 @@ class Site:
                 ("GET", "/second"): self.hello,
                 ("GET", "/slow"): self.slow,
                 ("GET", "/big"): self.big,
+                ("GET", "/events"): self.events,
             },
             body_seconds=body_seconds,
         )
@@ -50,6 +54,21 @@ class Site:
         await self.slow_may_end.wait()
         self.slow_ended.set()
         return json_response(200, "slow")
+
+    async def events(self, request: Request) -> Stream:
+        return Stream(self._tell, b"text/event-stream", ((b"cache-control", b"no-store"),))
+
+    async def _tell(self, write: Write) -> None:
+        """Say hello at once, and a flood at the end if the test wants one."""
+        self.listeners += 1
+        try:
+            await write(b"data: hello\n\n")
+            await self.events_may_end.wait()
+            for _ in range(self.events_flood):
+                await write(b"x" * 65_536)
+                await trio.lowlevel.checkpoint()
+        finally:
+            self.listeners -= 1
 
     async def big(self, request: Request) -> Response:
         return Response(200, b"x" * BIG)

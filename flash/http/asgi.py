@@ -143,26 +143,30 @@ class App:
     async def stream(self, stream: Stream, scope: Message, receive: Receive, send: Send) -> None:
         """Send what `stream` writes until it ends, the client leaves, or the server stops."""
 
-        async def write(piece: bytes) -> None:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-
-        async def leave(wait: Callable[[], Awaitable[None]]) -> None:
-            await wait()
-            nursery.cancel_scope.cancel()
-
         headers = [(b"content-type", stream.content_type), *stream.headers]
         if scope["http_version"] != "2":
             headers.append(_CLOSE)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
+        if scope["method"] != "HEAD":
+            await self._run_stream(stream, receive, send)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _run_stream(self, stream: Stream, receive: Receive, send: Send) -> None:
+        async def write(piece: bytes) -> None:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+        async def end_after(wait: Callable[[], Awaitable[None]]) -> None:
+            await wait()
+            nursery.cancel_scope.cancel()
+
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(leave, self.draining.wait)
-                nursery.start_soon(leave, partial(_disconnected, receive))
+                nursery.start_soon(end_after, self.draining.wait)
+                nursery.start_soon(end_after, partial(_disconnected, receive))
                 await stream.run(write)
                 nursery.cancel_scope.cancel()
         except* Exception:
             logger.exception("a stream broke off")
-        await send({"type": "http.response.body", "body": b""})
 
     def _route(self, request: Request) -> Awaitable[Answer]:
         request.path = path = ascii_text(_origin_form(request.raw_path), "the path")

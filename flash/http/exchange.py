@@ -127,7 +127,7 @@ class Exchange:
         self.closes = self._must_close() or len(headers) != len(self._start["headers"])
         if not any(name == b"content-length" for name, _ in headers) and status not in BODILESS:
             if not more:
-                headers.append((b"content-length", b"%d" % len(piece)))
+                headers += [(b"content-length", b"%d" % len(piece))] * (not self._is_head)
             else:
                 self.closes = True
                 self._is_chunked = self._incoming.version == "1.1"
