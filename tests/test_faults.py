@@ -81,7 +81,8 @@ async def crowded_sale(
 
 
 async def test_a_leader_killed_twice_costs_a_moment_and_no_purchase(postgres: str, valkey: EmbeddedValkey) -> None:
-    async with crowded_sale(postgres, valkey) as (cluster, crowd), trio.open_nursery() as nursery:
+    # three hosts, so that somebody stands ready the second time even if the fresh one is still starting
+    async with crowded_sale(postgres, valkey, inventory=3) as (cluster, crowd), trio.open_nursery() as nursery:
         for part in (1, 2):
             await crowd.wait_sold(SIZE * part // 3)
             epoch, leader = await cluster.term_of()
