@@ -26,6 +26,12 @@ _POLL_SECONDS = 0.02
 _PERIOD_SECONDS = 1
 _STATE = "SELECT first_item_id, stock, epoch, starts_at <= now() AS is_open FROM sales WHERE id = $1"
 
+# now() is one for all rows of a statement, so each group commit has left a time of its own
+_COMMITS = """
+SELECT (SELECT count(DISTINCT attempted_at) FROM checkouts WHERE sale_id = $1) AS checkouts,
+       (SELECT count(DISTINCT purchased_at) FROM purchases WHERE sale_id = $1) AS purchases
+"""
+
 Connection = Any
 
 
@@ -66,6 +72,12 @@ async def judge(url: str, sale: int | None = None) -> dict[str, Any]:
     }
 
 
+async def commits(url: str, sale: int) -> dict[str, int]:
+    """In how many commits the sale's checkouts and purchases were written."""
+    row = await _connected(url, lambda connection: connection.fetchrow(_COMMITS, sale))
+    return {"checkouts": row["checkouts"], "purchases": row["purchases"]}
+
+
 async def apply_schema(url: str) -> None:
     await migrate(url)
 
@@ -89,6 +101,7 @@ async def _connected(url: str, conversation: Callable[[Connection], Awaitable[An
 _CALLS: Mapping[str, Callable[..., Awaitable[Any]]] = {
     "open_sale": open_sale,
     "judge": judge,
+    "commits": commits,
     "migrate": apply_schema,
     "version": version,
 }

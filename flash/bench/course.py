@@ -88,6 +88,7 @@ class Course:
         row |= {key: value for key, value in heard.items() if key != "codes"}
         row |= figures(heard)
         row["database"] = self._judge(title, heard, sale)
+        row["commits"] = self._ask("commits", sale=sale["sale"])
         row["ratios"] = ratios(row, self.found["ceilings"]["constants"])
         self.found["sales"].append(row)
         self._bench.progress.done(f"{row['sale_seconds']:.2f} s, {row['sales_per_second']:,.0f} sales/s")

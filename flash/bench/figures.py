@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from flash.bench import plots
-from flash.bench.plots import Series
+from flash.bench.plots import Axis, Point, Series
 from flash.bench.sale import GENERATOR
+from flash.bench.scripts import KINDS
 
 Found = Mapping[str, Any]
 Figure = tuple[str, str, str]
 
-_SHARES = (("p50", 1), ("p95", 2), ("p99", 3), ("max", 4))
-_KINDS = (("web", 1), ("inventory", 2), ("PostgreSQL", 3), ("Valkey", 4), (GENERATOR, 5))
+_PROCESSES = (("web", 1), ("inventory", 2), ("PostgreSQL", 3), ("Valkey", 4), (GENERATOR, 5))
 
 
 def of(found: Found) -> Iterator[Figure]:
@@ -23,8 +23,9 @@ def of(found: Found) -> Iterator[Figure]:
         web = closed[-1]["web"]
         of_web = [sale for sale in closed if sale["web"] == web]
         yield _sold_over_time(of_web)
-        for kind in ("checkout", "purchase"):
-            yield _latencies(kind, of_web)
+        axis = plots.logarithmic([y for kind in KINDS for _, points in _points(kind, of_web) for _, y in points])
+        for kind in KINDS:
+            yield _latencies(kind, of_web, axis)
         yield _throughput(closed, found["ceilings"]["constants"])
         if len({sale["web"] for sale in closed}) > 1:
             yield _over_web(closed)
@@ -63,16 +64,21 @@ def _sold_over_time(sales: Sequence[Found]) -> Figure:
     return "Items sold over time", text, svg
 
 
-def _latencies(kind: str, sales: Sequence[Found]) -> Figure:
-    series = [
-        Series(share, [(sale["clients"], sale["accepted"][kind][f"{share}_ms"]) for sale in sales], color)
-        for share, color in _SHARES
+def _points(kind: str, sales: Sequence[Found]) -> list[tuple[str, list[Point]]]:
+    return [
+        (share, [(sale["clients"], sale["accepted"][kind][f"{share}_ms"]) for sale in sales])
+        for share in ("p50", "p95", "p99", "max")
     ]
+
+
+def _latencies(kind: str, sales: Sequence[Found], axis: Axis) -> Figure:
+    """One of two plots with the same axis."""
+    series = [Series(share, points, color) for color, (share, points) in enumerate(_points(kind, sales), 1)]
     svg = plots.lines(
         f"latency of {kind}s over clients",
         series,
         plots.categories([sale["clients"] for sale in sales]),
-        plots.logarithmic([y for line in series for _, y in line.points]),
+        axis,
         x_name="clients",
         y_name="milliseconds",
     )
@@ -141,8 +147,8 @@ def _over_web(sales: Sequence[Found]) -> Figure:
 
 
 def _cpu(sales: Sequence[Found]) -> Figure:
-    rows = [(_name(sale), [_microseconds(sale, kind) for kind, _ in _KINDS]) for sale in sales]
-    svg = plots.bars("CPU by process", rows, [kind for kind, _ in _KINDS], unit="µs")
+    rows = [(_name(sale), [_microseconds(sale, kind) for kind, _ in _PROCESSES]) for sale in sales]
+    svg = plots.bars("CPU by process", rows, [kind for kind, _ in _PROCESSES], unit="µs")
     text = (
         "CPU time a sale (a checkout and a purchase), by kind of process, from /proc. The load generator runs on the "
         "same machine and takes its share of it."
@@ -157,7 +163,7 @@ def _microseconds(sale: Found, kind: str) -> float:
 
 def _name(sale: Found) -> str:
     if sale["kind"] == "clients":
-        return f"{sale['clients']:,}, {sale['web']} web"
+        return f"{sale['clients']:,} cl., {sale['web']} web"
     return f"{sale['size']:,} items" if sale["kind"] == "size" else f"{sale['rate']:,g} a second"
 
 

@@ -63,7 +63,8 @@ def logarithmic(values: Sequence[float]) -> Axis:
     high = min([mark for mark in marks if mark >= max(positive) and mark > low], default=marks[-1])
     ticks = [mark for mark in marks if low <= mark <= high]
     if len(ticks) > 8:
-        ticks = [mark for mark in ticks if math.isclose(math.log10(mark) % 1, 0, abs_tol=1e-9)]
+        low, high = 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high))
+        ticks = [mark for mark in marks[::3] if low <= mark <= high]
     return Axis(low, high, tuple(ticks), is_log=True)
 
 

@@ -26,7 +26,7 @@ code { font-size: 0.92em; }
 header, section, figure {
   margin: 0 0 16px; padding: 18px 20px; background: var(--card); border: 1px solid var(--rule); border-radius: 10px;
 }
-.verdict { display: inline-block; padding: 5px 12px; border-radius: 8px; font-weight: 600; }
+.verdict { display: inline-block; max-width: none; padding: 5px 12px; border-radius: 8px; font-weight: 600; }
 .good { color: var(--good); background: var(--good-page); }
 .bad { color: var(--bad); background: var(--bad-page); }
 .notes { margin: 0 0 12px; padding-left: 20px; }

@@ -71,6 +71,7 @@ class Visit:
         row |= {"rate": rate, **{key: value for key, value in heard.items() if key != "codes"}, **figures(heard)}
         row["processes"] = row["processes"][-1:]
         row["database"] = self._recount(title, heard, sale)
+        row["commits"] = None
         row["ratios"] = ratios(row, self.found["ceilings"]["constants"])
         self.found["sales"].append(row)
         self._bench.progress.done(f"{row['sale_seconds']:.2f} s, {row['sales_per_second']:,.0f} sales/s")
