@@ -7,9 +7,13 @@ traceback and a non-zero exit, so that nothing goes on answering from half a pro
 from __future__ import annotations
 
 import logging
+import os
 import signal
+import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import trio
@@ -22,19 +26,20 @@ from flash.actors.inventory import InventoryActor
 from flash.actors.keeper import Keeper
 from flash.actors.purchase import PurchaseDesk, SoldOutBoard
 from flash.codes import Codes
-from flash.config import Config, mask
+from flash.config import Config, environment, mask
 from flash.courier import Courier
 from flash.domain import Attempt, Attempted, Code, Redemption
 from flash.errors import FlashError, OperatorError, OutcomeUnknown, Unavailable
 from flash.handlers import Handlers
 from flash.http.asgi import App
 from flash.http.limits import Limits
-from flash.http.server import serve
+from flash.http.server import address_of, listen, serve
 from flash.inboxes import Inboxes
 from flash.inventory import Inventory
 from flash.leases import Leases
 from flash.postgres import Postgres, open_postgres
 from flash.redis_client import eviction_warning, open_redis, ping
+from flash.supervisor import Supervisor
 from flash.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
@@ -56,9 +61,22 @@ class _Stopped(Exception):
     """The process was told to stop before it had started."""
 
 
-def run_web(config: Config) -> int:
-    """Serve HTTP until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if anything died."""
-    return _run(_web, config)
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a supervised web process inherits: the socket to accept from, and a pipe that ends with the supervisor."""
+
+    listener_fd: int
+    lifeline_fd: int
+
+
+def run_web(config: Config, shared: Shared | None = None) -> int:
+    """Serve HTTP until SIGTERM or SIGINT, with `config.web_concurrency` processes if this is not one of them.
+
+    Returns the exit code: 0, or 1 if anything died.
+    """
+    if shared is None and config.web_concurrency > 1:
+        return _run(_webs, config)
+    return _run(partial(_web, shared=shared), config)
 
 
 def run_inventory(config: Config) -> int:
@@ -99,7 +117,36 @@ async def _set_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
             stop.set()
 
 
-async def _web(config: Config, stop: trio.Event) -> None:
+async def _webs(config: Config, stop: trio.Event) -> None:
+    listener = listen(config.host, config.port)
+    lifeline_fd, our_end = os.pipe()
+    fds = (listener.fileno(), lifeline_fd)
+    try:
+        supervisor = Supervisor(
+            "web",
+            [sys.executable, "-m", "flash", "web", "--shared", *map(str, fds)],
+            config.web_concurrency,
+            environment(),
+            fds,
+            config.drain_seconds,
+        )
+        log.info("%d web processes share %s", config.web_concurrency, address_of(listener))
+        await supervisor.run(stop)
+    finally:
+        listener.close()
+        os.close(lifeline_fd)
+        os.close(our_end)
+
+
+async def _stop_with_supervisor(lifeline_fd: int, stop: trio.Event) -> None:
+    """A process whose supervisor was killed would hold the port for ever."""
+    await trio.lowlevel.wait_readable(lifeline_fd)
+    if not stop.is_set():
+        log.error("the supervisor of this process has died, stopping")
+        stop.set()
+
+
+async def _web(config: Config, stop: trio.Event, shared: Shared | None) -> None:
     async with (
         _patient_postgres(config, stop, "flash web", _WEB_CONNECTIONS) as database,
         _redis(config) as sender,
@@ -142,6 +189,8 @@ async def _web(config: Config, stop: trio.Event) -> None:
         app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
         async with trio.open_nursery() as nursery:
             runs = (checkouts.run, redemptions.run, courier.run, board.run)
+            if shared is not None:
+                nursery.start_soon(_stop_with_supervisor, shared.lifeline_fd, stop)
             nursery.start_soon(_work, runs, stop, config.drain_seconds * _WORK_SHARE_OF_DRAIN)
             await serve(
                 app,
@@ -150,6 +199,7 @@ async def _web(config: Config, stop: trio.Event) -> None:
                 limits=_limits(config),
                 is_own=config.http == "own",
                 stop=stop,
+                listener=None if shared is None else socket.socket(fileno=shared.listener_fd),
                 on_listening=lambda address: log.info("listening on %s", address),
             )
             nursery.cancel_scope.cancel()

@@ -75,10 +75,10 @@ def _up(config: Config, options: argparse.Namespace) -> int:
     return up(config, options.concurrency or CONCURRENCY, options.procfile)
 
 
-def _web(config: Config, _options: argparse.Namespace) -> int:
-    from flash.app import run_web
+def _web(config: Config, options: argparse.Namespace) -> int:
+    from flash.app import Shared, run_web
 
-    return run_web(config)
+    return run_web(config, Shared(*options.shared) if options.shared else None)
 
 
 def _inventory(config: Config, _options: argparse.Namespace) -> int:
@@ -147,12 +147,15 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("-c", "--concurrency", metavar="web=N,inventory=M", help="processes of each kind")
     up.add_argument("-p", "--port", type=_port, help="port of the first web process, instead of PORT")
     up.add_argument("-f", "--procfile", type=Path, help="another Procfile than the project's")
-    _command(
-        commands, "web", _web, "run one web process",
-        "Serve HTTP on FLASH_HOST:PORT: checkouts, purchases, pages. SIGTERM answers what was accepted, then ends.\n\n"
-        "settings: DATABASE_URL, REDIS_URL (both needed), PORT, FLASH_HOST, FLASH_DRAIN_SECONDS",
+    web = _command(
+        commands, "web", _web, "serve HTTP",
+        "Serve HTTP on FLASH_HOST:PORT: checkouts, purchases, pages. WEB_CONCURRENCY processes share the port; one\n"
+        "that dies is restarted. SIGTERM answers what was accepted, then ends.\n\n"
+        "settings: DATABASE_URL, REDIS_URL (both needed), PORT, FLASH_HOST, WEB_CONCURRENCY, FLASH_DRAIN_SECONDS",
         needs=("database_url", "redis_url"),
     )  # fmt: skip
+    # what a process gets from its supervisor: the listening socket and a pipe that ends with it
+    web.add_argument("--shared", nargs=2, type=int, metavar=("SOCKET", "PIPE"), help=argparse.SUPPRESS)
     _command(
         commands, "inventory", _inventory, "run one inventory process",
         "Lead the sales whose leases it wins, decide their purchases, and open the next sale on time.\n\n"

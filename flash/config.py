@@ -30,6 +30,12 @@ def _setting(variable: str, parse: Callable[[str], Any], expected: str, default:
     return field(default=default, metadata={"setting": Setting(variable, parse, expected, help)})
 
 
+def _cores_but_one() -> int:
+    """One core is left to the stores; at least one process serves."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1)
+
+
 def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[[str], Any]:
     def parse(text: str) -> float:
         if not text.isascii():
@@ -133,6 +139,9 @@ class Config:
         "FLASH_PURCHASE_WAITING_MAX", 4_096, 1, 1_000_000, "purchases that may wait in one web process"
     )
 
+    web_concurrency: int = _whole(
+        "WEB_CONCURRENCY", _cores_but_one(), 1, 256, "processes of one `flash web`, behind one port (cores - 1)"
+    )
     http: str = _setting(
         "FLASH_HTTP",
         _one_of("own", "hypercorn"),

@@ -1,4 +1,4 @@
-"""`flash migrate`: bring the database's schema up to date. Apart from `flash.app`, since `flash up` needs no more of it."""
+"""`flash migrate`: bring the schema up to date. Apart from `flash.app`, since `flash up` needs no more of it."""
 
 from __future__ import annotations
 

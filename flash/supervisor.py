@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 import trio
 
@@ -23,7 +21,6 @@ QUICK_DEATH_SECONDS = 5.0
 """A process that lives shorter than this has died of its start, and the next one may do the same."""
 QUICK_DEATHS_MAX = 5
 """This many in a row are a crash loop."""
-_BACKOFF_SECONDS = 0.2
 _BACKOFF_MAX_SECONDS = 2.0
 _KILL_SECONDS = 1.0
 """How long after its drain a process may still take before it is killed."""
@@ -37,7 +34,8 @@ class CrashLoop(OperatorError):
 class Supervisor:
     """Keeps `count` copies of `command` running. `fds` are inherited by them, `env` is their environment.
 
-    `drain_seconds` is how long a copy may answer what it has accepted after SIGTERM.
+    `drain_seconds` is how long a copy may answer what it has accepted after SIGTERM, `backoff_seconds` the pause
+    before a dead one is started again, doubled with each quick death.
     """
 
     name: str
@@ -46,36 +44,37 @@ class Supervisor:
     env: Mapping[str, str]
     fds: tuple[int, ...]
     drain_seconds: float
-    _running: set[trio.Process] = field(default_factory=set)
+    backoff_seconds: float = 0.2
     _quick_deaths: int = 0
 
     async def run(self, stop: trio.Event) -> None:
         """Run until `stop` is set, then drain all. Raises `CrashLoop`, after draining the others."""
         async with trio.open_nursery() as nursery:
             for number in range(1, self.count + 1):
-                nursery.start_soon(self._keep, number, stop, nursery.cancel_scope)
+                nursery.start_soon(self._keep, number, stop)
             await stop.wait()
             nursery.cancel_scope.cancel()
 
-    async def _keep(self, number: int, stop: trio.Event, all_of_us: trio.CancelScope) -> None:
+    async def _keep(self, number: int, stop: trio.Event) -> None:
         while True:
             started_at = trio.current_time()
             code = await self._run_one(number)
+            if stop.is_set():
+                return  # the signal that we got may have reached it, too
             lived_seconds = trio.current_time() - started_at
             self._quick_deaths = self._quick_deaths + 1 if lived_seconds < QUICK_DEATH_SECONDS else 0
-            log.error("%s.%d ended with exit code %d after %.1f s", self.name, number, code, lived_seconds)
+            log.error("%s process %d ended with exit code %d after %.1f s", self.name, number, code, lived_seconds)
             if self._quick_deaths >= QUICK_DEATHS_MAX:
                 raise CrashLoop(
                     f"{self.name} processes keep dying right after their start ({self._quick_deaths} in a row, "
                     f"the last with exit code {code}): their messages above say why"
                 )
-            await trio.sleep(min(_BACKOFF_SECONDS * 2**self._quick_deaths, _BACKOFF_MAX_SECONDS))
+            await trio.sleep(min(self.backoff_seconds * 2**self._quick_deaths, _BACKOFF_MAX_SECONDS))
 
     async def _run_one(self, number: int) -> int:
         """Run one copy to its end; when we are cancelled, drain it."""
-        process = await trio.lowlevel.open_process(
-            self.command, env={**self.env, "HONCHO_PROCESS_NAME": f"{self.name}.{number}"}, pass_fds=self.fds
-        )
+        process = await trio.lowlevel.open_process(self.command, env=self.env, pass_fds=self.fds)
+        log.info("%s process %d started (pid %d)", self.name, number, process.pid)
         try:
             return await process.wait()
         finally:

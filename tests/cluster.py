@@ -86,6 +86,7 @@ class Cluster:
             "REDIS_URL": redis_url,
             "PYTHONPATH": str(ROOT),
             "PORT": "0",
+            "WEB_CONCURRENCY": "1",
             **settings,
         }
         self.database_url = database_url

@@ -37,7 +37,7 @@ LAYERS = {
     "migration": 5,
     "up": 6,
     "doctor": 6,
-    "bench": 5,
+    "bench": 6,
     "app": 5,
     "cli": 7,
     "__main__": 8,

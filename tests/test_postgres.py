@@ -1,4 +1,4 @@
-"""The SQL on a real PostgreSQL: the fence, the outcomes, the constraints, and plans that do not decay as tables grow."""
+"""The SQL on a real PostgreSQL: the fence, outcomes, constraints, and plans that do not decay as tables grow."""
 
 from __future__ import annotations
 

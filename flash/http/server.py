@@ -45,15 +45,17 @@ async def serve(
     on_listening: Callable[[str], None],
     tls: Tls | None = None,
     is_own: bool = True,
+    listener: socket.socket | None = None,
 ) -> None:
     """Serve until `stop` is set, then answer what was accepted and return.
 
-    `is_own`: plain connections get the project's own handler, else Hypercorn's behind the guard.
+    `is_own`: plain connections get the project's own handler, else Hypercorn's behind the guard. `listener`: a socket
+    from `listen` that other processes may accept from as well, instead of a new one on `host` and `port`.
 
     Takes `limits.drain_seconds` plus about half a second at most, whatever the connections do. Port 0 is a free
     one; `on_listening` hears the address once connections are accepted. Raises `OperatorError`.
     """
-    listener = _listen(host, port)
+    listener = listener or listen(host, port)
     connections = Connections(limits)
     config = _configure(connections, tls)
     config.serve_plain = partial(Connection.serve, app, connections) if is_own else None
@@ -67,7 +69,7 @@ async def serve(
                 wrap_app(app, 0, "asgi"),  # type: ignore[arg-type]  # Hypercorn's scopes are TypedDicts
                 config,
             )
-            on_listening(_address(listener, tls))
+            on_listening(address_of(listener, is_tls=tls is not None))
             await stop.wait()
             app.draining.set()
             connections.drain()
@@ -91,7 +93,8 @@ def _configure(connections: Connections, tls: Tls | None) -> GuardedConfig:
     return config
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that accepts connections there; 0 is a free port. Raises `OperatorError`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -116,7 +119,8 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     return f"Cannot listen on {host}, port {port}: {error.strerror}; set FLASH_HOST and PORT"
 
 
-def _address(listener: socket.socket, tls: Tls | None) -> str:
+def address_of(listener: socket.socket, *, is_tls: bool = False) -> str:
+    """Its URL."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if listener.family == socket.AF_INET6 else host
-    return f"{'https' if tls else 'http'}://{shown}:{port}"
+    return f"{'https' if is_tls else 'http'}://{shown}:{port}"

@@ -21,7 +21,7 @@ from flash.up.announcement import Announcement
 from flash.up.runner import PROJECT, Honcho, honcho_pid_file, say
 from flash.up.signals import Signals, Stopped
 
-CONCURRENCY = "web=2,inventory=2"
+CONCURRENCY = "web=1,inventory=2"
 
 
 def up(config: Config, concurrency: str = CONCURRENCY, procfile: Path | None = None) -> int:
