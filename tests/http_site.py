@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
@@ -118,11 +119,11 @@ class Serving(Protocol):
 @pytest.fixture(params=["own", "hypercorn"])
 def serving(request: pytest.FixtureRequest) -> Serving:
     """A server with the project's own handler, and one with Hypercorn's behind the guard."""
-    return partial(_serving, request.param == "own")
+    return partial(serving_on, request.param == "own")
 
 
 @asynccontextmanager
-async def _serving(is_own: bool, limits: Limits | None = None, *, tls: Tls | None = None) -> AsyncIterator[Running]:
+async def serving_on(is_own: bool, limits: Limits | None = None, *, tls: Tls | None = None) -> AsyncIterator[Running]:
     limits = limits or Limits(drain_seconds=0.3)
     running = Running(limits, is_own=is_own)
     async with trio.open_nursery() as nursery:
@@ -144,3 +145,8 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(3):
         while not condition():  # noqa: ASYNC110 - descriptors set no event
             await trio.sleep(0.002)
+
+
+def descriptors() -> int:
+    """How many files this process has open."""
+    return len(os.listdir("/dev/fd"))

@@ -110,7 +110,9 @@ async def test_a_body_that_waits_to_be_asked_for_is_asked_for_once(serving: Serv
 async def test_a_body_that_is_too_large_is_not_asked_for(serving: Serving) -> None:
     async with serving() as running:
         head = POST + b"Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
-        assert (await raw(running.address, head, seconds=2)).startswith(b"HTTP/1.1 413 ")
+        answer = await raw(running.address, head, seconds=2)
+        assert b"HTTP/1.1 413 " in answer
+        assert answer.count(b" 100 ") == (0 if running.is_own else 1)  # Hypercorn asks before the application can tell
 
 
 async def test_while_a_handler_works_what_a_client_pipelines_is_left_in_its_own_buffers(serving: Serving) -> None:
