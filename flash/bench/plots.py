@@ -1,6 +1,6 @@
 """Plots as inline SVG: lines over linear or logarithmic axes, and stacked bars. Pure; colours come from the page.
 
-Drawn for a width of 520 units, which a phone shows at two thirds: so nothing is smaller than 13 units.
+Drawn for a width of 520 units, of which a phone shows two thirds: the margins leave room for the larger text it gets.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 520, 300
-LEFT, RIGHT, TOP, BOTTOM = 72, 24, 14, 46
+LEFT, RIGHT, TOP, BOTTOM = 84, 24, 14, 50
 _BAR, _GAP = 24, 12
-_LABEL = 152
+_LABEL = 164
 
 Point = tuple[float, float]
 
@@ -114,7 +114,7 @@ def bars(
 ) -> str:
     """Stacked horizontal bars, one a row, with the sum at its end; a legend if there is more than one part."""
     axis = linear([sum(values) for _, values in rows])
-    room = WIDTH - _LABEL - 84
+    room = WIDTH - _LABEL - 96
     height = len(rows) * (_BAR + _GAP) + _GAP
     palette = list(colors) or list(range(1, len(names) + 1))
     parts = []

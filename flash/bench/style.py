@@ -67,7 +67,8 @@ figure p { color: var(--soft); font-size: 0.88rem; line-height: 1.4; margin-bott
 }
 .legend li { display: flex; align-items: center; gap: 7px; }
 .key { width: 26px; height: 10px; flex: none; }
-.plot { width: 100%; height: auto; display: block; }
+.plot { width: 100%; max-width: 600px; height: auto; display: block; }
+figure:last-child:nth-child(odd) { grid-column: 1 / -1; }
 .plot text { font-size: 13px; fill: var(--soft); font-variant-numeric: tabular-nums; }
 .plot .strong { fill: var(--ink); font-weight: 600; }
 .plot .name { fill: var(--soft); }
@@ -87,4 +88,11 @@ th { color: var(--soft); font-weight: 600; }
 th:first-child, td:first-child { padding-left: 0; text-align: left; }
 tbody tr:last-child td { border-bottom: 0; }
 section ul { margin: 4px 0 0; padding-left: 20px; }
+@media (max-width: 560px) {
+  main { padding: 12px 10px 40px; }
+  header, section, figure { padding: 14px; }
+  .plot text { font-size: 16.5px; }
+  .tiles { grid-template-columns: 1fr 1fr; }
+  .tiles b { font-size: 1.5rem; }
+}
 """

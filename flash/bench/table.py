@@ -12,7 +12,6 @@ Block = tuple[str, Sequence[str], Rows]
 _FIGURES = ("p50", "p95", "p99", "max")
 _KINDS = ("checkout", "purchase")
 _WHICH = ("sale", "web", "clients")
-_GROUPS = ("checkouts/commit", "purchases/commit")
 
 
 def render(found: Found) -> str:
@@ -33,14 +32,25 @@ def number(value: float | None, digits: int = 0, unit: str = "") -> str:
 
 
 def _sales(found: Found) -> Block:
-    head = (*_WHICH, "seconds", "sales/s", "sold", "refused", "shed", "µs CPU/sale", "of handler", "of stock", *_GROUPS)
+    head = (
+        *_WHICH,
+        "seconds",
+        "sales/s",
+        "sold",
+        "refused",
+        "shed",
+        "µs CPU/sale",
+        "of handler",
+        "of stock",
+        "rows/commit",
+    )
     rows = [
         (
             *_which(sale),
             *(number(sale["sale_seconds"], 2), number(sale["sales_per_second"]), number(sale["sales"])),
             *(number(sale["refusals"]), number(sale["sheds"]), number(sale["cpu_us_per_sale"])),
             *(number(sale["ratios"].get(kind), 2) for kind in ("handler", "stock")),
-            *_groups(sale),
+            _groups(sale),
         )
         for sale in found["sales"]
     ]
@@ -52,12 +62,12 @@ def _which(sale: Found) -> tuple[str, str, str]:
     return size, str(sale["web"]), f"{sale['clients']:,}"
 
 
-def _groups(sale: Found) -> Sequence[str]:
-    """How many rows one commit carried on average: what a durable row costs depends on it most."""
+def _groups(sale: Found) -> str:
+    """How many checkouts and purchases one commit carried on average: what a durable row costs depends on it most."""
     if not sale["commits"]:
-        return ("-", "-")
+        return "-"
     rows = {"checkouts": sum(sale["database"]["attempts"].values()), "purchases": sale["database"]["purchases"]}
-    return [number(count / max(1, sale["commits"][name]), 1) for name, count in rows.items()]
+    return " + ".join(number(count / max(1, sale["commits"][name]), 1) for name, count in rows.items())
 
 
 def _latencies(found: Found) -> Block:
