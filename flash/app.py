@@ -284,8 +284,7 @@ async def _patient_postgres(
         code_ttl_seconds=config.code_ttl_seconds,
         name=name,
     ) as database:
-        for warning in await database.durability_warnings():
-            log.warning(warning)
+        await _wait_until(f"PostgreSQL at {mask(url)}", stop, partial(_warn_of_lost_commits, database))
         yield database
 
 
@@ -319,6 +318,11 @@ async def _wait_until(what: str, stop: trio.Event, attempt: Callable[[], Awaitab
         with trio.move_on_after(_STORE_RETRY_SECONDS):
             await stop.wait()
     raise _Stopped
+
+
+async def _warn_of_lost_commits(database: Postgres) -> None:
+    for warning in await database.durability_warnings():
+        log.warning(warning)
 
 
 async def _warn_of_eviction(client: Redis) -> None:

@@ -120,7 +120,7 @@ class Config:
         "FLASH_REQUEST_TIMEOUT", 5.0, 0.1, 60, "how long a purchase may take before it is answered 503"
     )
     drain_seconds: float = _seconds(
-        "FLASH_DRAIN_SECONDS", 2.5, 0.1, 60, "how long a stopping process answers what it has accepted"
+        "FLASH_DRAIN_SECONDS", 2.0, 0.1, 60, "how long a stopping process answers what it has accepted"
     )
     lease_seconds: float = _seconds("FLASH_LEASE_TTL", 3.0, 0.5, 60, "how long a dead leader blocks its sales")
     lease_margin_seconds: float = _seconds(

@@ -8,6 +8,7 @@ nobody dealt with in time is taken away again by whoever added it.
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections import defaultdict, deque
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 0.2
 _GIVE_UP_SECONDS = 0.1
+_DEAF_SECONDS = 2.0
+"""A Redis that has said nothing for so long, although each read ends within a second, is not there."""
 _SWEEP_SECONDS = 0.5
 _READ_ENTRIES = 64
 
@@ -69,6 +72,7 @@ class Courier:
         self._void_at: deque[tuple[float, int]] = deque()  # Trio time and number, in order
         self._entry_of: dict[int, _Entry] = {}
         self._entries: list[_Entry] = []
+        self._heard_at = math.inf  # Trio time of the last answer from Redis
 
     async def ask(self, command: Command) -> Outcome:
         """The leader's decision, durable if it is a sale.
@@ -137,6 +141,7 @@ class Courier:
             self._entries.append(entry)
 
     async def _listen(self) -> None:
+        self._heard_at = trio.current_time()
         last, done = b"0", list[bytes]()
         while True:
             try:
@@ -145,6 +150,7 @@ class Courier:
                 log.warning("cannot read purchase replies: %s", error)
                 await trio.sleep(_RETRY_SECONDS)
                 continue
+            self._heard_at = trio.current_time()
             # Ids may start again lower when Redis has lost its data. Whatever was read is deleted, so when
             # nothing comes the stream can be read from its beginning.
             last, done = (entries[-1][0], [id for id, _ in entries]) if entries else (b"0", [])
@@ -190,10 +196,13 @@ class Courier:
         while True:
             await trio.sleep(_GIVE_UP_SECONDS)
             now = trio.current_time()
+            if now - self._heard_at > _DEAF_SECONDS:
+                for letter in self._waiting.values():
+                    letter.fail(OutcomeUnknown("Redis says nothing"))
             while self._void_at and self._void_at[0][0] <= now:
-                letter = self._waiting.get(self._void_at.popleft()[1])
-                if letter is not None:
-                    letter.fail(OutcomeUnknown("the sale's leader did not answer in time"))
+                late = self._waiting.get(self._void_at.popleft()[1])
+                if late is not None:
+                    late.fail(OutcomeUnknown("the sale's leader did not answer in time"))
 
     async def _take_back_void(self) -> None:
         """Delete what no leader has dealt with by the time that nobody waits for it any more."""

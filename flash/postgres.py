@@ -339,21 +339,18 @@ class Postgres:
 async def open_postgres(
     url: str, *, connections_max: int, timeout_seconds: float, code_ttl_seconds: float, name: str
 ) -> AsyncIterator[Postgres]:
-    """A pool of at most `connections_max` connections. Raises `Unavailable` if PostgreSQL is not there."""
+    """A pool of at most `connections_max` connections, made when they are needed: PostgreSQL may be away."""
 
     async def connect() -> Any:
         return await asyncpg.create_pool(
             url,
-            min_size=1,
+            min_size=0,
             max_size=connections_max,
             reset=_leave_session,
             **_connection_options(url, timeout_seconds, name),
         )
 
-    try:
-        pool = await bridge.cross(connect)
-    except (asyncpg.PostgresError, *_LOST) as error:
-        raise Unavailable(f"PostgreSQL cannot be reached: {_reason(error)}") from error
+    pool = await bridge.cross(connect)
     try:
         yield Postgres(pool, timeout_seconds, code_ttl_seconds)
     finally:
