@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from flash.bench.children import talking
-from flash.bench.cluster import Address, Stores, running_constants
-from flash.bench.sale import Bench
+from flash.bench.cluster import Cluster, Stores, running_constants
+from flash.bench.sale import Bench, microseconds_each
 
 BATCHES = (1, 10, 50, 200, 500, 1000)
 TRIPS = 2_000
@@ -23,23 +23,24 @@ def constants(bench: Bench, *, web: int, clients: Sequence[int], seconds: float,
     """Requests a second of servers that answer a constant: as many processes as the service has web ones."""
     rows = []
     for kind, program in ((HANDLER, http), (STOCK, STOCK)):
-        with running_constants(program, bench.folder, bench.watch, count=web) as addresses:
-            rows += [_constant(bench, kind, addresses, number, seconds) for number in clients]
+        with running_constants(program, bench.folder, bench.watch, count=web) as servers:
+            rows += [_constant(bench, kind, servers, number, seconds) for number in clients]
     return rows
 
 
-def _constant(bench: Bench, kind: str, addresses: Sequence[Address], clients: int, seconds: float) -> dict[str, Any]:
+def _constant(bench: Bench, kind: str, servers: Cluster, clients: int, seconds: float) -> dict[str, Any]:
     bench.progress.step(f"a constant from {_NAMES[kind]}, {clients:,} clients")
     plan = {"clients": clients, "seconds": seconds, "warm_seconds": seconds * _WARM_SHARE}
-    heard = bench.load("constant", {}, addresses, **plan)
+    heard = bench.measured(servers, "constant", {}, **plan)
     rate = heard["requests"] / heard["seconds"] if heard["seconds"] else 0.0
     bench.progress.done(f"{rate:,.0f} requests/s")
     return {
         "by": kind,
-        "web": len(addresses),
+        "web": len(servers.addresses),
         "clients": clients,
         "requests_per_second": rate,
         **{key: heard[key] for key in ("requests", "seconds", "lost", "generator")},
+        "cpu_us_per_request": microseconds_each(heard["processes"], heard["requests"] + heard["warm_requests"]),
         "latency": heard["accepted"]["checkout"],
     }
 

@@ -50,10 +50,12 @@ class Cluster:
 
     def usage(self) -> dict[str, proc.Usage]:
         """What every process has used so far; nothing where that cannot be known."""
-        if self.stores is None or not proc.is_measurable():
+        if not proc.is_measurable():
             return {}
-        self.stores.check()
         used = {child.name: proc.usage([child.pid]) for child in self.children}
+        if self.stores is None:
+            return used
+        self.stores.check()
         postmaster = self.stores.postgres.pid
         family = [postmaster, *datadir.children_of(postmaster)]
         used["PostgreSQL"] = proc.usage(family, with_ended_children=True)
@@ -113,13 +115,13 @@ def running_cluster(
 
 
 @contextlib.contextmanager
-def running_constants(program: str, folder: Path, watch: Watch, *, count: int) -> Iterator[list[Address]]:
+def running_constants(program: str, folder: Path, watch: Watch, *, count: int) -> Iterator[Cluster]:
     """`count` processes that answer a constant; `program` is one of those of `flash.bench.constant`."""
     with _running(watch) as children:
         for number in range(1, count + 1):
             words = ["-m", "flash.bench.constant", program]
             children.append(Child(f"{program}.{number}", words, folder, child_environment(), talks=False))
-        yield [_address(child.wait_log(_LISTENING, watch)) for child in children]
+        yield Cluster([_address(child.wait_log(_LISTENING, watch)) for child in children], list(children))
 
 
 @contextlib.contextmanager

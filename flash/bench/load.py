@@ -37,6 +37,7 @@ def perform(plan: Mapping[str, Any]) -> dict[str, Any]:
         "seconds": load.seconds,
         "sold_seconds": load.sold_at[-1] if load.sold_at else None,
         "requests": load.requests,
+        "warm_requests": load.warm_requests,
         "accepted": {name: summary(load.accepted[kind]) for kind, name in enumerate(KINDS)},
         "refused": {name: summary(load.refused[kind]) for kind, name in enumerate(KINDS)},
         "answers": [[KINDS[kind], status, code, count] for (kind, status, code), count in sorted(load.answers.items())],

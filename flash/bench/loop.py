@@ -71,7 +71,7 @@ class Load:
         self.refused = (array("d"), array("d"))
         self.sold_at = array("d")
         self.answers: Counter[tuple[int, int, str]] = Counter()
-        self.sheds = self.lost = self.requests = 0
+        self.sheds = self.lost = self.requests = self.warm_requests = 0
         self.is_finished = True
         self.seconds = self.cpu_seconds = 0.0
 
@@ -115,6 +115,7 @@ class Load:
         """The warm-up is over: count from here."""
         self._warm_at = float("inf")
         self._begun, self._cpu_before = now, time.process_time()
+        self.warm_requests = self.requests
         self.requests = self.sheds = self.lost = 0
         for latencies in (*self.accepted, *self.refused):
             del latencies[:]

@@ -97,12 +97,13 @@ def _constants(found: Found) -> Block:
     rows = [
         (
             *(row["by"], str(row["web"]), f"{row['clients']:,}", number(row["requests_per_second"])),
+            number(row["cpu_us_per_request"]),
             *(number(row["latency"].get(f"{name}_ms"), 1) for name in _FIGURES),
         )
         for row in found["ceilings"]["constants"]
     ]
     heads = (f"{name} ms" for name in _FIGURES)
-    return "Ceiling: a constant, answered by", ("by", "web", "clients", "requests/s", *heads), rows
+    return "Ceiling: a constant, answered by", ("by", "web", "clients", "requests/s", "µs CPU", *heads), rows
 
 
 def _commits(found: Found) -> Block:
