@@ -490,8 +490,12 @@ async def test_a_request_sent_just_before_the_stop_is_answered(serving: Serving)
         running.stop.set()
         assert (await client.get("/")).status == 200
         with pytest.raises((ConnectionLost, h11.LocalProtocolError)):  # closed, or said so
-            for _ in range(3):
-                await client.get("/")
+            await _ask_on(client)
+
+
+async def _ask_on(client: Client) -> None:
+    for _ in range(3):
+        await client.get("/")
 
 
 async def test_a_stop_under_load_leaves_no_request_without_its_answer(serving: Serving) -> None:

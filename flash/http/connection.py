@@ -48,19 +48,18 @@ class Connection:
     @classmethod
     async def serve(cls, app: Application, connections: Connections, stream: trio.SocketStream) -> None:
         """Serve one connection to its end. Raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
-        s = stream.socket
-        sock = socket.socket(s.family, s.type, s.proto, fileno=s.detach())
-        sock.setblocking(False)
-        connection = cls(app, connections, sock)
-        connections.open.add(connection)
+        taken = stream.socket
+        sock = socket.socket(taken.family, taken.type, taken.proto, fileno=taken.detach())
         try:
-            await connection._run()
+            sock.setblocking(False)
+            connection = cls(app, connections, sock)
+            with connections.has(connection):
+                await connection._run()
         except* OSError:
             pass  # the peer has gone
         except* Exception:
             logger.exception("a connection was closed by an unexpected error")
         finally:
-            connections.open.discard(connection)
             trio.lowlevel.notify_closing(sock)
             sock.close()
 

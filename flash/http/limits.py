@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,6 +55,14 @@ class Connections:
     @property
     def is_full(self) -> bool:
         return len(self.open) >= self.limits.connections_max
+
+    @contextmanager
+    def has(self, connection: Drainable) -> Iterator[None]:
+        self.open.add(connection)
+        try:
+            yield
+        finally:
+            self.open.discard(connection)
 
     def drain(self) -> None:
         """Close the quiet ones in a moment; those at work close once they have answered."""
