@@ -22,7 +22,7 @@ BODY_MAX_BYTES = 65_536
 
 @dataclass
 class Verdict:
-    """What became of some bytes: method, target and body of what was taken, then perhaps a refusal."""
+    """What became of some bytes: method, target (less its `?`) and body of what was taken, then perhaps a refusal."""
 
     taken: list[tuple[str, bytes, bytes]] = field(default_factory=list)
     status: int | None = None
@@ -43,8 +43,7 @@ def judge(pieces: Iterable[bytes]) -> Verdict:
                 request = incoming.request
                 assert len(request.header_values(b"host")) == 1 or incoming.version == "1.0"
                 assert len(request.headers) <= HEADERS_MAX
-                target = request.raw_path + (b"?" + request.query if request.query else b"")
-                verdict.taken.append((request.method, target, incoming.body))
+                verdict.taken.append((request.method, request.raw_path + request.query, incoming.body))
                 if incoming.is_last:
                     return verdict
             if parser.refusal is not None:
@@ -68,7 +67,7 @@ def judge_h11(data: bytes) -> Verdict:
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
                 assert request is not None
-                return Verdict([(request.method.decode(), request.target, body)])
+                return Verdict([(request.method.decode(), request.target.replace(b"?", b"", 1), body)])
             else:
                 return Verdict()
     except h11.RemoteProtocolError:
