@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
-import trio.testing
 
 from flash.http.asgi import Message, Receive, Send
 from flash.http.connection import Connection
 from flash.http.limits import Connections, Limits
+from flash.http.parser import RequestParser
 from tests.http_site import GET, POST, at_most
 
 CLOSE = GET + b"Connection: close\r\n\r\n"
@@ -102,18 +102,20 @@ async def test_it_is_told_when_its_client_has_left() -> None:
     assert app.told == [{"type": "http.disconnect"}]
 
 
-async def test_a_deadline_in_the_instant_of_a_request_lets_nothing_begin() -> None:
+async def test_a_deadline_in_the_instant_of_a_request_lets_nothing_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Plain()
     connections = Connections(Limits())
-    ours, theirs = socket.socketpair()
-    with ours:
-        async with trio.open_nursery() as nursery:
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-            nursery.start_soon(Connection.serve, app, connections, stream)
-            await trio.testing.wait_all_tasks_blocked()
-            ours.send(POST + b"\r\n")
-            for connection in connections.open:
-                connection.expire()
-        with suppress(ConnectionResetError):
-            assert ours.recv(1) == b""
+    feed = RequestParser.feed
+
+    def feed_too_late(parser: RequestParser, data: bytes) -> None:
+        feed(parser, data)
+        for connection in connections.open:
+            connection.expire()
+
+    monkeypatch.setattr(RequestParser, "feed", feed_too_late)
+    ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())
+    async with trio.open_nursery() as nursery, ours:
+        nursery.start_soon(Connection.serve, app, connections, theirs)
+        await ours.send_all(POST + b"\r\n")
+        assert await hear(ours) == b""
     assert not app.scopes

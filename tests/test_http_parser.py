@@ -11,6 +11,7 @@ import h11
 import pytest
 
 from flash.http.limits import HEADERS_MAX
+from flash.http.message import Header
 from flash.http.parser import READ_BYTES, Phase, RequestParser
 from tests.http_cases import GET, LAST, POST, REFUSED, TAKEN, Case
 
@@ -18,13 +19,14 @@ FUZZ_INPUTS = int(os.environ.get("FLASH_FUZZ_INPUTS", "100000"))
 FUZZ_SEED = int(os.environ.get("FLASH_FUZZ_SEED", "1"))
 STATUSES = {400, 413, 414, 431, 501, 505}
 BODY_MAX_BYTES = 65_536
+FRAMING = (b"content-length", b"transfer-encoding")
 
 
 @dataclass
 class Verdict:
-    """What became of some bytes: method, target (less its `?`) and body of what was taken, then perhaps a refusal."""
+    """What became of some bytes: method, target (less its `?`), fields and body of what was taken; a refusal."""
 
-    taken: list[tuple[str, bytes, bytes]] = field(default_factory=list)
+    taken: list[tuple[str, bytes, list[Header], bytes]] = field(default_factory=list)
     status: int | None = None
     phase: Phase = Phase.IDLE
     most_ready: int = field(default=0, compare=False)
@@ -43,7 +45,8 @@ def judge(pieces: Iterable[bytes]) -> Verdict:
                 request = incoming.request
                 assert len(request.header_values(b"host")) == 1 or incoming.version == "1.0"
                 assert len(request.headers) <= HEADERS_MAX
-                verdict.taken.append((request.method, request.raw_path + request.query, incoming.body))
+                target = request.raw_path + request.query
+                verdict.taken.append((request.method, target, fields(request.headers), incoming.body))
                 if incoming.is_last:
                     return verdict
             if parser.refusal is not None:
@@ -67,11 +70,17 @@ def judge_h11(data: bytes) -> Verdict:
                 body += event.data
             elif isinstance(event, h11.EndOfMessage):
                 assert request is not None
-                return Verdict([(request.method.decode(), request.target.replace(b"?", b"", 1), body)])
+                target = request.target.replace(b"?", b"", 1)
+                return Verdict([(request.method.decode(), target, fields(request.headers), body)])
             else:
                 return Verdict()
     except h11.RemoteProtocolError:
         return Verdict(status=400)
+
+
+def fields(headers: Iterable[Header]) -> list[Header]:
+    """Without those of the framing, which h11 rewrites."""
+    return [(bytes(name), bytes(value)) for name, value in headers if name not in FRAMING]
 
 
 def cuts(data: bytes) -> Iterator[list[bytes]]:
@@ -88,7 +97,8 @@ def cuts(data: bytes) -> Iterator[list[bytes]]:
 def test_what_is_right_is_taken_however_it_is_cut(case: Case) -> None:
     for pieces in cuts(case.data):
         verdict = judge(pieces)
-        assert [body for _, _, body in verdict.taken] == [case.body]
+        assert [body for _, _, _, body in verdict.taken] == [case.body]
+        assert verdict.taken == judge([case.data]).taken
         assert (verdict.status, verdict.phase) == (None, Phase.IDLE)
 
 
@@ -102,7 +112,7 @@ def test_what_is_wrong_is_refused_alike_however_it_is_cut(case: Case) -> None:
 @pytest.mark.parametrize("case", TAKEN, ids=lambda case: repr(case.data[:60]))
 def test_three_at_once_are_three(case: Case) -> None:
     for pieces in cuts(case.data * 3):
-        assert [body for _, _, body in judge(pieces).taken] == [case.body] * 3
+        assert [body for _, _, _, body in judge(pieces).taken] == [case.body] * 3
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: repr(case.data[:60]))
