@@ -39,6 +39,7 @@ from flash.inventory import Inventory
 from flash.leases import Leases
 from flash.postgres import Postgres, open_postgres
 from flash.redis_client import eviction_warning, open_redis, ping
+from flash.redis_link import RedisLink
 from flash.supervisor import Supervisor
 from flash.telemetry import configure_logging
 
@@ -149,11 +150,12 @@ async def _stop_with_supervisor(lifeline_fd: int, stop: trio.Event) -> None:
 async def _web(config: Config, stop: trio.Event, shared: Shared | None) -> None:
     async with (
         _patient_postgres(config, stop, "flash web", _WEB_CONNECTIONS) as database,
-        _redis(config) as sender,
-        _redis(config, blocking=True) as listener,
+        _redis(config) as redis,
+        _link(config) as sender,
+        _link(config) as listener,
     ):
         codes = Codes(await database.code_key())
-        await _warn_of_eviction(sender)
+        await _warn_of_eviction(redis)
         checkouts: Batcher[Attempt, Attempted] = Batcher(
             "checkouts",
             database.record_attempts,
@@ -183,7 +185,7 @@ async def _web(config: Config, stop: trio.Event, shared: Shared | None) -> None:
             PurchaseDesk(courier, redemptions, board),
             database,
             ping_database=database.ping,
-            ping_redis=partial(ping, sender),
+            ping_redis=partial(ping, redis),
             is_draining=stop.is_set,
         )
         app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
@@ -220,8 +222,8 @@ async def _inventory(config: Config, stop: trio.Event) -> None:
     async with (
         _patient_postgres(config, stop, "flash inventory", _INVENTORY_CONNECTIONS) as database,
         _redis(config) as lease_client,
-        _redis(config) as writer,
-        _redis(config, blocking=True) as reader,
+        _link(config) as writer,
+        _link(config) as reader,
     ):
         await _wait_until("Redis", stop, lambda: ping(lease_client))
         await _warn_of_eviction(lease_client)
@@ -288,15 +290,18 @@ async def _patient_postgres(
         yield database
 
 
-def _redis(config: Config, *, blocking: bool = False) -> AbstractAsyncContextManager[Redis]:
+def _redis(config: Config) -> AbstractAsyncContextManager[Redis]:
+    return open_redis(_redis_url(config), timeout_seconds=config.redis_timeout_seconds)
+
+
+def _link(config: Config) -> RedisLink:
+    return RedisLink(_redis_url(config), timeout_seconds=config.redis_timeout_seconds)
+
+
+def _redis_url(config: Config) -> str:
     if config.redis_url is None:
         raise OperatorError("REDIS_URL is not set: set it, or use `flash up`")
-    return open_redis(
-        config.redis_url,
-        timeout_seconds=config.redis_timeout_seconds,
-        connections_max=1 if blocking else 4,
-        blocking=blocking,
-    )
+    return config.redis_url
 
 
 def _database_url(config: Config) -> str:

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from itertools import count
 
 import trio
-from redis.asyncio import Redis
 
 from flash import wire
 from flash.actors.mailbox import Letter, Mailbox
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
-from flash.redis_client import READ_BLOCK_MS, converse
+from flash.redis_link import Command as RedisCommand
+from flash.redis_link import Entries, RedisLink, streams_of
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _DEAF_SECONDS = 2.0
 """A Redis that has said nothing for so long, although each read ends within a second, is not there."""
 _SWEEP_SECONDS = 0.5
 _READ_ENTRIES = 64
+_READ_BLOCK_MS = 1_000
 
 CommandLetter = Letter[Command, Outcome]
 
@@ -48,13 +49,13 @@ class _Entry:
 class Courier:
     """At most `waiting_max` commands wait for an answer, each for `timeout_seconds` and a moment.
 
-    `sender` and `listener` are Redis clients; the second one may block.
+    `sender` and `listener` are two links, since the second one blocks in Redis.
     """
 
     def __init__(
         self,
-        sender: Redis,
-        listener: Redis,
+        sender: RedisLink,
+        listener: RedisLink,
         *,
         waiting_max: int,
         batch_max: int,
@@ -122,19 +123,16 @@ class Courier:
 
     async def _add(self, batches: list[tuple[SaleId, float, list[tuple[int, Command]]]]) -> None:
         """Add one entry for each batch (sale, when it is void, commands), all in one round trip."""
-        now = trio.current_time()
-
-        async def conversation() -> list[bytes]:
-            pipeline = self._sender.pipeline(transaction=False)
-            for sale_id, void_at, commands in batches:
-                batch = wire.CommandBatch(self._replies, int((void_at - now) * 1000), commands)
-                pipeline.xadd(wire.inbox_key(sale_id), {"c": wire.encode_commands(batch)})
-            ids: list[bytes] = await pipeline.execute()
-            return ids
-
         if not batches:
             return
-        ids = await converse(conversation)
+        now = trio.current_time()
+        ids = await self._sender.converse(
+            *(
+                ("XADD", wire.inbox_key(sale_id), "*", "c", wire.encode_commands(batch))
+                for sale_id, void_at, commands in batches
+                for batch in [wire.CommandBatch(self._replies, int((void_at - now) * 1000), commands)]
+            )
+        )
         for (sale_id, void_at, commands), entry_id in zip(batches, ids, strict=True):
             entry = _Entry(sale_id, entry_id, void_at, {number for number, _ in commands})
             self._entry_of.update(dict.fromkeys(entry.open, entry))
@@ -145,7 +143,7 @@ class Courier:
         last, done = b"0", list[bytes]()
         while True:
             try:
-                entries = await converse(self._read_replies, last, done)
+                entries = await self._read_replies(last, done)
             except FlashError as error:
                 log.warning("cannot read purchase replies: %s", error)
                 await trio.sleep(_RETRY_SECONDS)
@@ -157,12 +155,12 @@ class Courier:
             for _, fields in entries:
                 self._resolve(fields)
 
-    async def _read_replies(self, last: bytes, done: list[bytes]) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        pipeline = self._listener.pipeline(transaction=False)
-        if done:
-            pipeline.xdel(self._replies, *done)
-        pipeline.xread({self._replies: last}, count=_READ_ENTRIES, block=READ_BLOCK_MS)
-        streams = (await pipeline.execute())[-1]
+    async def _read_replies(self, last: bytes, done: list[bytes]) -> Entries:
+        """The entries after `last`. Those that are `done` with are deleted in the same round trip."""
+        read: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", _READ_BLOCK_MS, "STREAMS", self._replies, last)
+        delete: list[RedisCommand] = [("XDEL", self._replies, *done)] if done else []
+        *_, answer = await self._listener.converse(*delete, read, block_seconds=_READ_BLOCK_MS / 1000)
+        streams = streams_of(answer)
         return streams[0][1] if streams else []
 
     def _resolve(self, fields: dict[bytes, bytes]) -> None:
@@ -212,30 +210,17 @@ class Courier:
         for entry in void:
             for number in entry.open:
                 self._entry_of.pop(number, None)
-
-        async def conversation() -> None:
-            pipeline = self._sender.pipeline(transaction=False)
-            for entry in void:
-                pipeline.xdel(wire.inbox_key(entry.sale_id), entry.id)
-            await pipeline.execute()
-
         if void:
-            await converse(conversation)
+            await self._sender.converse(*(("XDEL", wire.inbox_key(entry.sale_id), entry.id) for entry in void))
 
     async def _send_lost_again(self) -> None:
         """An entry that is gone although commands of it are open will not be answered: send these again."""
         old = list(self._entries)
-
-        async def conversation() -> list[list[object]]:
-            pipeline = self._sender.pipeline(transaction=False)
-            for entry in old:
-                pipeline.xrange(wire.inbox_key(entry.sale_id), entry.id, entry.id)
-            found: list[list[object]] = await pipeline.execute()
-            return found
-
         if not old:
             return
-        found = await converse(conversation)
+        found = await self._sender.converse(
+            *(("XRANGE", wire.inbox_key(entry.sale_id), entry.id, entry.id) for entry in old)
+        )
         lost = [entry for entry, here in zip(old, found, strict=True) if not here and entry.open]
         for entry in lost:
             self._entries.remove(entry)

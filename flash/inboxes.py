@@ -12,20 +12,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import trio
-from redis.asyncio import Redis
 
 from flash import wire
 from flash.actors.mailbox import Mailbox
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
-from flash.redis_client import READ_BLOCK_MS, converse
+from flash.redis_link import Command as RedisCommand
+from flash.redis_link import Entries, RedisLink, streams_of
 
 log = logging.getLogger(__name__)
 
 _READ_ENTRIES = 16
+_READ_BLOCK_MS = 1_000
 _CROWDED_COMMANDS = 4_096
 """A sale with this many unread commands is not read further until its actor has caught up."""
 _INBOX_MAX = _CROWDED_COMMANDS + _READ_ENTRIES * wire.COMMANDS_MAX
@@ -67,9 +67,9 @@ class Delivery:
 
 
 class Inboxes:
-    """`reader` is a Redis client that may block, `writer` another one. `on_bell` is called when the bell rings."""
+    """`reader` and `writer` are two links, since the first one blocks in Redis. `on_bell`: the bell has rung."""
 
-    def __init__(self, reader: Redis, writer: Redis, on_bell: Callable[[], None]) -> None:
+    def __init__(self, reader: RedisLink, writer: RedisLink, on_bell: Callable[[], None]) -> None:
         self._reader = reader
         self._writer = writer
         self._on_bell = on_bell
@@ -89,7 +89,7 @@ class Inboxes:
 
     async def ring(self) -> None:
         """Wake every host's reader, ours too: a sale or a lease has changed."""
-        await converse(self._ring)
+        await self._writer.converse(("XADD", wire.BELL, "MAXLEN", 16, "*", "r", "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
         """Answer, then forget the entries that are done. None as outcome: dropped, nobody waits for it."""
@@ -103,7 +103,13 @@ class Inboxes:
             if not entry.unanswered:
                 done[entry.inbox.key].append(entry.id)
                 entry.inbox.held.discard(entry.id)
-        await converse(self._send, replies, done)
+        commands: list[RedisCommand] = []
+        for key, outcomes in replies.items():
+            commands.append(("XADD", key, "*", "o", wire.encode_outcomes(outcomes)))
+            commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
+        commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
+        if commands:
+            await self._writer.converse(*commands)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -121,8 +127,8 @@ class Inboxes:
             if now - inbox.quiet_since > _QUIET_SECONDS:
                 inbox.last, inbox.quiet_since = b"0", now
         positions = {inbox.key: inbox.last for inbox in inboxes}
-        block_ms = READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
-        streams, redis_ms = await converse(self._read, positions, block_ms)
+        block_ms = _READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
+        streams, redis_ms = await self._read(positions, block_ms)
         for key, entries in streams:
             if key == wire.BELL:
                 self._bell_last = entries[-1][0]
@@ -130,7 +136,7 @@ class Inboxes:
             elif key in self._open:
                 await self._deliver(self._open[key], entries, redis_ms)
 
-    async def _deliver(self, inbox: _Inbox, entries: list[tuple[bytes, dict[bytes, bytes]]], redis_ms: float) -> None:
+    async def _deliver(self, inbox: _Inbox, entries: Entries, redis_ms: float) -> None:
         inbox.last, inbox.quiet_since = entries[-1][0], trio.current_time()
         for entry_id, fields in entries:
             if entry_id in inbox.held:
@@ -139,7 +145,7 @@ class Inboxes:
                 batch = wire.decode_commands(fields[b"c"], inbox.sale_id)
             except (KeyError, ValueError) as error:
                 log.error("sale %d: entry %r set aside: %s", inbox.sale_id, entry_id, error)
-                await converse(self._set_aside, inbox, entry_id, fields)
+                await self._set_aside(inbox, entry_id, fields)
                 continue
             entry = _Entry(inbox, entry_id, len(batch.commands))
             inbox.held.add(entry_id)
@@ -149,27 +155,27 @@ class Inboxes:
             for number, command in batch.commands:
                 inbox.mailbox.put_nowait(Delivery(command, void_at, number, batch.reply_to, entry))
 
-    async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Any]], float]:
-        pipeline = self._reader.pipeline(transaction=False)
-        pipeline.xread(cast("Any", {**positions, wire.BELL: self._bell_last}), count=_READ_ENTRIES, block=block_ms)
-        pipeline.time()  # answered after the read has returned, in the same round trip
-        streams, (seconds, microseconds) = await pipeline.execute()
-        return [(key.decode(), entries) for key, entries in streams or []], seconds * 1e3 + microseconds / 1e3
+    async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Entries]], float]:
+        """What has come since `positions`, and the time in milliseconds, both by Redis."""
+        positions = {**positions, wire.BELL: self._bell_last}
+        read: RedisCommand = (
+            "XREAD",
+            "COUNT",
+            _READ_ENTRIES,
+            "BLOCK",
+            block_ms,
+            "STREAMS",
+            *positions,
+            *positions.values(),
+        )
+        # TIME is answered after the read has returned, in the same round trip
+        answer, (seconds, microseconds) = await self._reader.converse(read, ("TIME",), block_seconds=block_ms / 1000)
+        streams = [(key.decode(), entries) for key, entries in streams_of(answer)]
+        return streams, int(seconds) * 1e3 + int(microseconds) / 1e3
 
-    async def _send(self, replies: dict[str, list[tuple[int, Outcome]]], done: dict[str, list[bytes]]) -> None:
-        pipeline = self._writer.pipeline(transaction=False)
-        for key, outcomes in replies.items():
-            pipeline.xadd(key, {"o": wire.encode_outcomes(outcomes)})
-            pipeline.pexpire(key, _REPLY_STREAM_MS)
-        for inbox, ids in done.items():
-            pipeline.xdel(inbox, *ids)
-        await pipeline.execute()
-
-    async def _set_aside(self, inbox: _Inbox, entry_id: bytes, fields: dict[Any, Any]) -> None:
-        pipeline = self._writer.pipeline(transaction=False)
-        pipeline.xadd(wire.poison_key(inbox.sale_id), fields, maxlen=_POISON_MAX)
-        pipeline.xdel(inbox.key, entry_id)
-        await pipeline.execute()
-
-    async def _ring(self) -> None:
-        await self._writer.xadd(wire.BELL, {"r": "1"}, maxlen=16, approximate=False)
+    async def _set_aside(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        flat = [part for field in fields.items() for part in field]
+        await self._writer.converse(
+            ("XADD", wire.poison_key(inbox.sale_id), "MAXLEN", _POISON_MAX, "*", *flat),
+            ("XDEL", inbox.key, entry_id),
+        )

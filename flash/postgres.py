@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+import trio
 
 from flash import bridge
 from flash.codes import KEY_BYTES, SECRET_BYTES
@@ -43,7 +45,7 @@ log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Connection = Any  # asyncpg's pool hands out proxies that its stubs type differently from connections
+Connection = Any  # asyncpg's stubs make its rows generic, which says nothing of what is in them
 
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -189,11 +191,10 @@ ORDER BY i LIMIT $3
 
 
 class Postgres:
-    """One process's pool. All times in and out are aware and by the database's clock."""
+    """One process's connections. All times in and out are aware and by the database's clock."""
 
-    def __init__(self, pool: Any, timeout_seconds: float, code_ttl_seconds: float) -> None:
-        self._pool = pool
-        self._timeout_seconds = timeout_seconds
+    def __init__(self, connections: _Connections, code_ttl_seconds: float) -> None:
+        self._connections = connections
         self._code_ttl_seconds = code_ttl_seconds
 
     # checkouts
@@ -312,19 +313,15 @@ class Postgres:
 
         async def on_connection() -> T:
             try:
-                connection = await self._pool.acquire(timeout=self._timeout_seconds)
+                connection = await self._connections.take()
             except (asyncpg.PostgresError, *_LOST) as error:
                 raise Unavailable(f"PostgreSQL cannot be reached: {_reason(error)}") from error
-            try:
+            with self._connections.lent(connection):
                 return await conversation(connection, *args, **kw)
-            except asyncpg.InternalClientError:
-                connection.terminate()  # nobody knows what it is in the middle of
-                raise
-            finally:
-                await self._pool.release(connection)
 
         try:
-            return await bridge.cross(on_connection)
+            async with self._connections.limit:
+                return await bridge.cross(on_connection)
         except (
             *_LOST,
             asyncpg.OperatorInterventionError,
@@ -335,34 +332,57 @@ class Postgres:
             raise lost(f"PostgreSQL failed: {_reason(error)}") from error
 
 
+class _Connections:
+    """At most `most` connections, made when needed and kept until they fail.
+
+    asyncpg's own pool guards every use with timers and tasks, which cost more than a short statement itself.
+    """
+
+    def __init__(self, most: int, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self.limit = trio.CapacityLimiter(most)
+        self._connect = connect
+        self._idle: list[Connection] = []
+
+    async def take(self) -> Connection:
+        """A connection, for whoever is within `limit`; called in asyncio."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()
+
+    @contextmanager
+    def lent(self, connection: Connection) -> Iterator[None]:
+        """Keep `connection` for the next user afterwards, unless it may be in the middle of something."""
+        try:
+            yield
+        except BaseException as error:
+            is_whole = isinstance(error, asyncpg.PostgresError | FlashError | AssertionError)
+            if not is_whole or connection.is_closed() or connection.is_in_transaction():
+                connection.terminate()
+            else:
+                self._idle.append(connection)
+            raise
+        self._idle.append(connection)
+
+    def terminate(self) -> None:
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+
+
 @asynccontextmanager
 async def open_postgres(
     url: str, *, connections_max: int, timeout_seconds: float, code_ttl_seconds: float, name: str
 ) -> AsyncIterator[Postgres]:
-    """A pool of at most `connections_max` connections, made when they are needed: PostgreSQL may be away."""
-
-    async def connect() -> Any:
-        return await asyncpg.create_pool(
-            url,
-            min_size=0,
-            max_size=connections_max,
-            reset=_leave_session,
-            **_connection_options(url, timeout_seconds, name),
-        )
-
-    pool = await bridge.cross(connect)
+    """At most `connections_max` connections, made when they are needed: PostgreSQL may be away."""
+    options = _connection_options(url, timeout_seconds, name)
+    connections = _Connections(connections_max, partial(asyncpg.connect, url, **options))
     try:
-        yield Postgres(pool, timeout_seconds, code_ttl_seconds)
+        yield Postgres(connections, code_ttl_seconds)
     finally:
-        # closing politely waits for whoever holds a connection: everybody who did is gone by now
-        pool.terminate()
-
-
-async def _leave_session(connection: Connection) -> None:
-    """Save asyncpg's round trip that resets a session after each use: ours never change theirs.
-
-    asyncpg rolls back an open transaction all the same, before it calls this.
-    """
+        # closing politely waits for the server: everybody who used them is gone by now
+        connections.terminate()
 
 
 async def migrate(url: str, *, timeout_seconds: float = 60.0) -> None:

@@ -1,4 +1,7 @@
-"""How every Redis client of ours is set up, and what its errors mean. The stores that use it keep no truth there."""
+"""How redis-py is set up, and what its errors mean: for leases and for questions about the server.
+
+The streams go through `redis_link`.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,10 @@ from flash.errors import OutcomeUnknown, Unavailable
 
 T = TypeVar("T")
 
-READ_BLOCK_MS = 1_000
-"""How long a blocking read waits; well below the socket timeout of the clients that block."""
-
 
 @asynccontextmanager
-async def open_redis(
-    url: str, *, timeout_seconds: float, connections_max: int = 2, blocking: bool = False
-) -> AsyncIterator[Redis]:
-    """A client that connects when first used, so Redis may be away. `blocking` ones may wait `READ_BLOCK_MS` more."""
+async def open_redis(url: str, *, timeout_seconds: float, connections_max: int = 4) -> AsyncIterator[Redis]:
+    """A client that connects when first used, so Redis may be away."""
 
     async def make() -> Redis:
         pool = BlockingConnectionPool.from_url(
@@ -32,7 +30,7 @@ async def open_redis(
             max_connections=connections_max,
             timeout=timeout_seconds,  # for a free connection
             socket_connect_timeout=timeout_seconds,
-            socket_timeout=timeout_seconds + (READ_BLOCK_MS / 1000 if blocking else 0),
+            socket_timeout=timeout_seconds,
             # redis-py repeats ten times by default, writes too: one XADD became two entries
             retry=Retry(NoBackoff(), 0),
             protocol=2,

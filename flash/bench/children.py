@@ -151,5 +151,5 @@ def last_words(log: Path) -> str:
 
 def child_environment(**changes: str) -> dict[str, str]:
     """Ours with `changes`; our package is found wherever the child is started."""
-    path = os.pathsep.join(filter(None, (str(PROJECT), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(PROJECT), environment().get("PYTHONPATH"))))
     return environment(PYTHONPATH=path, PYTHONUNBUFFERED="1", **changes)

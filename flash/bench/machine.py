@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flash.config import environment
 from flash.up.runner import PROJECT
 
 PACKAGES = ("trio", "trio-asyncio", "hypercorn", "httptools", "h11", "asyncpg", "redis", "hiredis", "orjson")
@@ -30,7 +31,7 @@ def facts(arguments: list[str]) -> dict[str, Any]:
             "load_before": round(os.getloadavg()[0], 2),
         },
         "versions": {"Python": f"{platform.python_implementation()} {platform.python_version()}", **_packages()},
-        "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith("FLASH_")},
+        "settings": {name: value for name, value in sorted(environment().items()) if name.startswith("FLASH_")},
     }
 
 
