@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -187,7 +188,7 @@ async def test_a_broken_sale_is_let_alone_for_a_moment_and_hurts_no_other(mock_c
         await advance(mock_clock, 10)
         begun = [at for at, name, what in log if (name, what) == ("a", "begins")]
         assert 5 <= len(begun) <= 20
-        assert min(b - a for a, b in zip(begun, begun[1:], strict=False)) >= 0.5
+        assert min(b - a for a, b in pairwise(begun)) >= 0.5
         assert sound.leading == {"two"}
         broken.error = None
         await advance(mock_clock, 2)

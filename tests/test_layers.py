@@ -1,4 +1,4 @@
-"""What matters about style is a test: who may import whom, and who may touch asyncio, Redis, SQL and the environment."""
+"""What matters about style is a test: who may import whom, and touch asyncio, Redis, SQL and the environment."""
 
 from __future__ import annotations
 

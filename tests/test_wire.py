@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import orjson
@@ -83,9 +84,8 @@ def test_poison_is_a_value_error(poison: bytes) -> None:
 @given(st.binary(max_size=80))
 def test_no_bytes_raise_anything_but_a_value_error(payload: bytes) -> None:
     for decode in (lambda: wire.decode_commands(payload, SaleId(9)), lambda: wire.decode_outcomes(payload)):
-        with pytest.raises(ValueError, match=r".*"):
+        with suppress(ValueError):
             decode()
-            raise ValueError("an empty list is fine too")
 
 
 def test_the_lease_of_a_sale_names_it() -> None:

@@ -1,8 +1,8 @@
 """Who leads what on this host: takes leases, starts what they entitle to, and stops it when trust ends.
 
 The lease is the `CancelScope` round the leading task: its deadline lies `margin` before Redis would let go, counted
-from when the lease was asked for, and every renewal pushes it. In doubt, step down. The keeper never sees a command, and
-nothing depends on it being right: every write is fenced in PostgreSQL.
+from when the lease was asked for, and every renewal pushes it. In doubt, step down. The keeper never sees a command,
+and nothing depends on it being right: every write is fenced in PostgreSQL.
 """
 
 from __future__ import annotations
