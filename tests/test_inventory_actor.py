@@ -160,13 +160,12 @@ async def test_an_actor_that_is_stopped_finishes_the_batch_in_flight() -> None:
     stage = Stage()
     stage.store.may_commit = trio.Event()
     stage.ask(1)
-    async with trio.open_nursery() as outer:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stage.actor.run, stage.mailbox)
-            await wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
-            stage.ask(2)
-            outer.start_soon(_set_soon, stage.store.may_commit)
+    async with trio.open_nursery() as outer, trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        stage.ask(2)
+        outer.start_soon(_set_soon, stage.store.may_commit)
     assert kinds(stage.log) == [[1], Sold]
 
 

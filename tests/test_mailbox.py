@@ -138,14 +138,13 @@ async def test_whoever_waits_when_the_batcher_is_stopped_is_told() -> None:
         except (OutcomeUnknown, Unavailable) as error:
             told.append(type(error))
 
-    async with trio.open_nursery() as askers:
-        async with trio.open_nursery() as workers:
-            workers.start_soon(batcher.run)
+    async with trio.open_nursery() as askers, trio.open_nursery() as workers:
+        workers.start_soon(batcher.run)
+        await wait_all_tasks_blocked()
+        for number in range(3):
+            askers.start_soon(ask, number)
             await wait_all_tasks_blocked()
-            for number in range(3):
-                askers.start_soon(ask, number)
-                await wait_all_tasks_blocked()
-            workers.cancel_scope.cancel()
+        workers.cancel_scope.cancel()
     assert sorted(told, key=str) == [OutcomeUnknown, Unavailable, Unavailable]
 
 
