@@ -27,6 +27,7 @@ from flash.bench.sockets import content_length, problem_code
 from flash.bench.stats import Arrivals, curve, percentile, summary
 from flash.config import environment
 from flash.up.runner import PROJECT
+from tests.stores import private_directory
 
 TINY = ("--size", "200", "--clients", "4,16", "--ceiling-seconds", "0.1", "--timeout", "180")
 
@@ -265,9 +266,16 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_a_tiny_run_reports_what_the_database_holds_and_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A directory whose path leaves room for sockets below it."""
+    with private_directory() as folder:
+        yield folder
+
+
+def test_a_tiny_run_reports_what_the_database_holds_and_leaves_nothing_behind(tmp_path: Path, short: Path) -> None:
     files = tmp_path / "found.json", tmp_path / "found.html"
-    temporary = tmp_path / "t"
+    temporary = short / "t"
     temporary.mkdir()
     arguments = ("--web", "1,2", "--sizes", "50,100", "--rate", "200", "--json", str(files[0]), "--html", str(files[1]))
     running = bench(*TINY, *arguments, TMPDIR=str(temporary))
@@ -331,8 +339,8 @@ def descendants(pid: int) -> set[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(("how", "step"), [(signal.SIGINT, "a constant"), (signal.SIGTERM, "a sale of")])
-def test_an_interrupted_run_leaves_no_process_and_no_file(how: signal.Signals, step: str, tmp_path: Path) -> None:
-    running = bench(*TINY, TMPDIR=str(tmp_path))
+def test_an_interrupted_run_leaves_no_process_and_no_file(how: signal.Signals, step: str, short: Path) -> None:
+    running = bench(*TINY, TMPDIR=str(short))
     assert running.stderr is not None
     for line in running.stderr:
         if step in line:
@@ -346,4 +354,4 @@ def test_an_interrupted_run_leaves_no_process_and_no_file(how: signal.Signals, s
     while usage(started).processes and time.monotonic() < deadline:
         time.sleep(0.02)
     assert usage(started).processes == 0
-    assert list(tmp_path.iterdir()) == []
+    assert list(short.iterdir()) == []

@@ -158,18 +158,11 @@ async def test_a_bug_in_a_batch_ends_the_batcher_and_tells_its_askers() -> None:
             await batcher.ask(1)
 
     async with trio.open_nursery() as askers:
-        with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a bug")):
+        with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="a bug"), flatten_subgroups=True):
             async with trio.open_nursery() as workers:
-                workers.start_soon(_run_flat, batcher)
+                workers.start_soon(batcher.run)
                 askers.start_soon(ask)
                 store.may_finish.release()
-
-
-async def _run_flat(batcher: Batcher[int, int]) -> None:
-    try:
-        await batcher.run()
-    except* RuntimeError as group:
-        raise group.exceptions[0] from None
 
 
 async def test_a_gate_lets_so_many_in_so_many_wait_and_refuses_the_rest() -> None:

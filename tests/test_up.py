@@ -275,7 +275,7 @@ def test_the_printed_commands_buy_an_item_of_the_real_service(folder: Path) -> N
 
 @pytest.mark.parametrize("text", ["web", "web=two", "web=1;inventory=2", "=", ""])
 def test_a_concurrency_that_is_none_is_refused(text: str) -> None:
-    with pytest.raises(OperatorError, match="expected something like web=2,inventory=2"):
+    with pytest.raises(OperatorError, match="expected something like web=1,inventory=2"):
         parse_concurrency(text)
 
 

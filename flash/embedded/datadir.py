@@ -24,6 +24,7 @@ SOCKET_PATH_BYTES_MAX = 100
 """A unix socket's path has 103 to 107 bytes, depending on the system."""
 
 _LONGEST_SOCKET_NAME = "/.s.PGSQL.5432"
+_ELSEWHERE = "flash-4294967295-0123456789ab"
 
 
 @contextlib.contextmanager
@@ -69,9 +70,14 @@ def fingerprint(text: str) -> str:
 def socket_directory(data_dir: Path) -> Path:
     """Where the stores listen: `run/`, or a private place below the temporary directory if that path is too long."""
     with explained():
-        if len(os.fsencode(data_dir / "run")) + len(_LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES_MAX:
+        if _has_room(data_dir / "run"):
             return own_directory(data_dir / "run")
-        return elsewhere(data_dir, Path(tempfile.gettempdir()), 0o700)
+        temporary = Path(tempfile.gettempdir())
+        return elsewhere(data_dir, temporary if _has_room(temporary / _ELSEWHERE) else Path("/tmp"), 0o700)
+
+
+def _has_room(folder: Path) -> bool:
+    return len(os.fsencode(folder)) + len(_LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES_MAX
 
 
 def give(path: Path, uid: int) -> None:
