@@ -32,6 +32,9 @@ _DEAF_SECONDS = 2.0
 _SWEEP_SECONDS = 0.5
 _READ_ENTRIES = 64
 _READ_BLOCK_MS = 1_000
+_INBOX_MS = 120_000
+"""Every entry pushes the end of its inbox this far. By then all that stands in it is void, and a sale that is over
+leaves no key behind."""
 
 CommandLetter = Letter[Command, Outcome]
 
@@ -126,13 +129,12 @@ class Courier:
         if not batches:
             return
         now = trio.current_time()
-        ids = await self._sender.converse(
-            *(
-                ("XADD", wire.inbox_key(sale_id), "*", "c", wire.encode_commands(batch))
-                for sale_id, void_at, commands in batches
-                for batch in [wire.CommandBatch(self._replies, int((void_at - now) * 1000), commands)]
-            )
-        )
+        adds: list[RedisCommand] = []
+        for sale_id, void_at, commands in batches:
+            batch = wire.CommandBatch(self._replies, max(0, int((void_at - now) * 1000)), commands)
+            adds.append(("XADD", wire.inbox_key(sale_id), "*", "c", wire.encode_commands(batch)))
+            adds.append(("PEXPIRE", wire.inbox_key(sale_id), _INBOX_MS))
+        ids = (await self._sender.converse(*adds))[::2]
         for (sale_id, void_at, commands), entry_id in zip(batches, ids, strict=True):
             entry = _Entry(sale_id, entry_id, void_at, {number for number, _ in commands})
             self._entry_of.update(dict.fromkeys(entry.open, entry))
@@ -167,7 +169,7 @@ class Courier:
         try:
             outcomes = wire.decode_outcomes(fields[b"o"])
         except (KeyError, ValueError) as error:
-            log.error("unreadable purchase reply set aside: %s", error)
+            log.error("unreadable purchase reply dropped: %s", error)
             return
         for number, outcome in outcomes:
             self._settle(number)
@@ -208,8 +210,7 @@ class Courier:
         void = [entry for entry in self._entries if entry.open and entry.void_at <= now]
         self._entries = [entry for entry in self._entries if entry.open and entry.void_at > now]
         for entry in void:
-            for number in entry.open:
-                self._entry_of.pop(number, None)
+            self._forget(entry)
         if void:
             await self._sender.converse(*(("XDEL", wire.inbox_key(entry.sale_id), entry.id) for entry in void))
 
@@ -224,7 +225,12 @@ class Courier:
         lost = [entry for entry, here in zip(old, found, strict=True) if not here and entry.open]
         for entry in lost:
             self._entries.remove(entry)
+            self._forget(entry)
         await self._add([batch for entry in lost if (batch := self._unanswered(entry))])
+
+    def _forget(self, entry: _Entry) -> None:
+        for number in entry.open:
+            self._entry_of.pop(number, None)
 
     def _unanswered(self, entry: _Entry) -> tuple[SaleId, float, list[tuple[int, Command]]] | None:
         commands = [(number, self._waiting[number].body) for number in entry.open if number in self._waiting]

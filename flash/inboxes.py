@@ -32,6 +32,8 @@ _INBOX_MAX = _CROWDED_COMMANDS + _READ_ENTRIES * wire.COMMANDS_MAX
 _CROWDED_BLOCK_MS = 5
 _QUIET_SECONDS = 1.0
 _POISON_MAX = 100
+_POISON_MS = 7 * 86_400_000
+"""How long what was set aside is kept for somebody to look at."""
 _RETRY_SECONDS = 0.2
 _REPLY_STREAM_MS = 60_000
 """Every reply pushes the end of its stream this far: how long it outlives its web process."""
@@ -137,23 +139,27 @@ class Inboxes:
                 await self._deliver(self._open[key], entries, redis_ms)
 
     async def _deliver(self, inbox: _Inbox, entries: Entries, redis_ms: float) -> None:
-        inbox.last, inbox.quiet_since = entries[-1][0], trio.current_time()
+        inbox.quiet_since = trio.current_time()
         for entry_id, fields in entries:
-            if entry_id in inbox.held:
-                continue
-            try:
-                batch = wire.decode_commands(fields[b"c"], inbox.sale_id)
-            except (KeyError, ValueError) as error:
-                log.error("sale %d: entry %r set aside: %s", inbox.sale_id, entry_id, error)
-                await self._set_aside(inbox, entry_id, fields)
-                continue
-            entry = _Entry(inbox, entry_id, len(batch.commands))
-            inbox.held.add(entry_id)
-            # An age by Redis's clock alone, then counted on by ours: no host's wall clock is asked.
-            age_ms = redis_ms - int(entry_id.partition(b"-")[0])
-            void_at = trio.current_time() + (batch.ttl_ms - age_ms) / 1000
-            for number, command in batch.commands:
-                inbox.mailbox.put_nowait(Delivery(command, void_at, number, batch.reply_to, entry))
+            if entry_id not in inbox.held:
+                await self._deliver_entry(inbox, entry_id, fields, redis_ms)
+            inbox.last = entry_id  # one by one: if setting one aside fails, those behind it are read again
+
+    async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes], redis_ms: float) -> None:
+        try:
+            batch = wire.decode_commands(fields[b"c"], inbox.sale_id)
+        except (KeyError, ValueError) as error:
+            log.error("sale %d: entry %r set aside: %s", inbox.sale_id, entry_id, error)
+            await self._set_aside(inbox, entry_id, fields)
+            return
+        entry = _Entry(inbox, entry_id, len(batch.commands))
+        inbox.held.add(entry_id)
+        # An age by Redis's clock alone, then counted on by ours: no host's wall clock is asked. Once Redis's clock has
+        # been set back, the ids of a stream run ahead of it.
+        age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
+        void_at = trio.current_time() + (batch.ttl_ms - age_ms) / 1000
+        for number, command in batch.commands:
+            inbox.mailbox.put_nowait(Delivery(command, void_at, number, batch.reply_to, entry))
 
     async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Entries]], float]:
         """What has come since `positions`, and the time in milliseconds, both by Redis."""
@@ -177,5 +183,6 @@ class Inboxes:
         flat = [part for field in fields.items() for part in field]
         await self._writer.converse(
             ("XADD", wire.poison_key(inbox.sale_id), "MAXLEN", _POISON_MAX, "*", *flat),
+            ("PEXPIRE", wire.poison_key(inbox.sale_id), _POISON_MS),
             ("XDEL", inbox.key, entry_id),
         )
