@@ -165,6 +165,30 @@ async def test_a_stopped_host_gives_its_leases_back_and_another_takes_over_when_
         nursery.cancel_scope.cancel()
 
 
+async def test_a_nudge_in_the_middle_of_a_scan_is_not_lost(mock_clock: MockClock) -> None:
+    table, log = Table(), list[tuple[float, str, str]]()
+    host = Host(table, "a", log, ["sale"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.keeper.run)
+        await wait_all_tasks_blocked()
+        table.held["next"] = ("b", trio.current_time() + 100)
+        host.wanted = ["sale", "next"]
+        answer = host.leases._answer
+
+        def released_just_after(keys: list[str]) -> list[str]:
+            host.leases._answer = answer  # type: ignore[method-assign]
+            del table.held["next"]
+            host.keeper.nudge()
+            return answer(keys)
+
+        host.leases._answer = released_just_after  # type: ignore[method-assign]
+        host.keeper.nudge()
+        await wait_all_tasks_blocked()
+        assert host.leading == {"sale", "next"}
+        assert len({at for at, _, _ in log}) == 1, "no time passed in between"
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_lease_taken_away_ends_the_leading_at_the_next_renewal(mock_clock: MockClock) -> None:
     table, log = Table(), list[tuple[float, str, str]]()
     host = Host(table, "a", log, ["sale"])

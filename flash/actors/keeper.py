@@ -65,8 +65,8 @@ class Keeper:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_renewing)
             while True:
+                self._nudged = trio.Event()  # before the scan: a nudge during it tells of what it may have missed
                 await self._scan(nursery)
-                self._nudged = trio.Event()
                 with trio.move_on_after(self._scan_seconds):
                     await self._nudged.wait()
 
@@ -92,17 +92,16 @@ class Keeper:
     async def _keep_renewing(self) -> None:
         while True:
             await trio.sleep(self._renew_seconds)
-            keys = list(self._led)
+            led = dict(self._led)
             asked_at = trio.current_time()
             try:
-                renewed = set(await self._leases.renew(keys))
+                renewed = set(await self._leases.renew(list(led)))
             except FlashError as error:
-                log.warning("cannot renew %d leases: %s", len(keys), error)
+                log.warning("cannot renew %d leases: %s", len(led), error)
                 continue  # trust runs out by itself
-            for key in keys:
-                scope = self._led.get(key)
-                if scope is None:
-                    continue
+            for key, scope in led.items():
+                if self._led.get(key) is not scope:
+                    continue  # given back meanwhile, and perhaps taken again: the answer is not about that
                 if key in renewed:
                     scope.deadline = asked_at + self._trusted_seconds
                 else:
