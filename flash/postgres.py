@@ -123,7 +123,7 @@ BEGIN_TERM = f"UPDATE sales SET epoch = epoch + 1 WHERE id = $1 RETURNING {_SALE
 
 PURCHASES_PAGE = f"""
 SELECT checkout_id, request_id, item_id, user_id, slot, purchased_at FROM purchases
-WHERE sale_id = $1 AND item_id > $2 ORDER BY item_id LIMIT {_PAGE_ROWS}
+WHERE sale_id = $1 AND item_id > $2 AND epoch < $3 ORDER BY item_id LIMIT {_PAGE_ROWS}
 """
 
 FIND_REDEMPTIONS = """
@@ -320,8 +320,10 @@ class Postgres:
                 return await conversation(connection, *args, **kw)
 
         try:
-            async with self._connections.limit:
+            async with self._connections.one():
                 return await bridge.cross(on_connection)
+        except asyncpg.ReadOnlySQLTransactionError as error:  # a primary that has become a standby, or was closed
+            raise Unavailable(f"PostgreSQL takes no writes: {_reason(error)}") from error
         except (
             *_LOST,
             asyncpg.OperatorInterventionError,
@@ -338,13 +340,27 @@ class _Connections:
     asyncpg's own pool guards every use with timers and tasks, which cost more than a short statement itself.
     """
 
-    def __init__(self, most: int, connect: Callable[[], Awaitable[Connection]]) -> None:
-        self.limit = trio.CapacityLimiter(most)
+    def __init__(self, most: int, timeout_seconds: float, connect: Callable[[], Awaitable[Connection]]) -> None:
+        self._limit = trio.CapacityLimiter(most)
+        self._timeout_seconds = timeout_seconds
         self._connect = connect
         self._idle: list[Connection] = []
 
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        """The right to use one connection. Raises `Unavailable` if none becomes free in time."""
+        try:
+            with trio.fail_after(self._timeout_seconds):
+                await self._limit.acquire()
+        except trio.TooSlowError as error:
+            raise Unavailable("all connections to PostgreSQL are busy") from error
+        try:
+            yield
+        finally:
+            self._limit.release()
+
     async def take(self) -> Connection:
-        """A connection, for whoever is within `limit`; called in asyncio."""
+        """A connection, for whoever is within `one`; called in asyncio."""
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
@@ -377,7 +393,7 @@ async def open_postgres(
 ) -> AsyncIterator[Postgres]:
     """At most `connections_max` connections, made when they are needed: PostgreSQL may be away."""
     options = _connection_options(url, timeout_seconds, name)
-    connections = _Connections(connections_max, partial(asyncpg.connect, url, **options))
+    connections = _Connections(connections_max, timeout_seconds, partial(asyncpg.connect, url, **options))
     try:
         yield Postgres(connections, code_ttl_seconds)
     finally:
@@ -490,10 +506,10 @@ async def _begin_term(connection: Connection, sale_id: SaleId) -> tuple[Term, Sa
     row = await connection.fetchrow(BEGIN_TERM, sale_id)
     if row is None:
         raise TermEnded(f"sale {sale_id} does not exist")
-    # No earlier term can commit any more, so this reads all that it ever sold.
+    # No earlier term can commit any more, so this reads all that they ever sold; a later one may be selling already.
     sale, purchases, after = _sale(row), [], 0
     users: dict[str, UserId] = {}  # one string for a buyer, not one for each purchase
-    while page := await connection.fetch(PURCHASES_PAGE, sale_id, after):
+    while page := await connection.fetch(PURCHASES_PAGE, sale_id, after, row["epoch"]):
         purchases += [
             Purchase(checkout, request, item, users.setdefault(user, user), slot, at)
             for checkout, request, item, user, slot, at in page

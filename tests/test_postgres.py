@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from flash import bridge
 from flash import postgres as store
@@ -106,6 +107,70 @@ async def test_a_deposed_leader_commits_nothing(postgres: str) -> None:
         await database.sell(new, [a_purchase(code, 1)])
         _, sale, purchases = await database.begin_term(SaleId(1))
         assert (sale.sold, purchases) == (1, [a_purchase(code, 1)])
+
+
+async def test_a_leader_deposed_while_it_reads_what_was_sold_is_not_taken_for_damaged_data(postgres: str) -> None:
+    async with opened(postgres) as database:
+        code, other = await issue(database, 1), await issue(database, 2)
+        before, _, _ = await database.begin_term(SaleId(1))
+        await database.sell(before, [a_purchase(code, 1)])
+
+        class Slow:
+            """A connection on which a later term sells between the new epoch and the purchases."""
+
+            def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+                self.connection = connection
+                self.fetchrow = connection.fetchrow
+
+            async def fetch(self, *args: object) -> list[asyncpg.Record]:
+                later = await asyncpg.connect(postgres, ssl=False)
+                epoch = await later.fetchval("UPDATE sales SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch")
+                if epoch == 3:
+                    assert await store._sell(later, Term(SaleId(1), Epoch(3)), [a_purchase(other, 2, slot=2)])
+                await later.close()
+                return await self.connection.fetch(*args)  # type: ignore[call-overload, no-any-return]
+
+        async def begin() -> tuple[Term, int, list[Purchase]]:
+            connection = await asyncpg.connect(postgres, ssl=False)
+            term, sale, purchases = await store._begin_term(Slow(connection), SaleId(1))
+            await connection.close()
+            return term, sale.sold, purchases
+
+        term, sold, purchases = await bridge.cross(begin)
+        assert (term.epoch, sold, purchases) == (2, 1, [a_purchase(code, 1)])
+        with pytest.raises(TermEnded):
+            await database.sell(term, [a_purchase(other, 2)])
+
+
+async def test_a_database_that_takes_no_writes_is_unavailable(postgres: str) -> None:
+    async with opened(postgres) as database:
+        name = postgres.rpartition("/test_")[2].partition("?")[0]
+        await run_sql(postgres, f"ALTER DATABASE test_{name} SET default_transaction_read_only = on")
+        async with open_postgres(
+            postgres, connections_max=1, timeout_seconds=5, code_ttl_seconds=3600, name="test"
+        ) as standby:
+            with pytest.raises(Unavailable, match="takes no writes"):
+                await standby.record_attempts([an_attempt(1)])
+            assert await standby.find_sale(SaleId(1)) is not None
+        assert await database.find_sale(SaleId(1)) is not None
+
+
+async def test_whoever_finds_all_connections_busy_is_told_so_in_time(postgres: str) -> None:
+    async with (
+        bridge.open_loop(),
+        open_postgres(postgres, connections_max=1, timeout_seconds=0.3, code_ttl_seconds=3600, name="test") as database,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def hold() -> None:
+            async with database._connections.one():
+                await trio.sleep_forever()
+
+        nursery.start_soon(hold)
+        await wait_all_tasks_blocked()
+        with trio.fail_after(5), pytest.raises(Unavailable, match="busy"):
+            await database.ping()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_commit_is_all_or_nothing_even_against_a_bug(postgres: str) -> None:
@@ -226,7 +291,7 @@ async def test_a_database_that_is_not_there_is_unavailable_and_one_that_may_not_
         (store.RECORD_ATTEMPTS, (["u"] * 99, list(range(1, 100)), [None] * 99, [b"s" * 16] * 99)),
         (store.FIND_CHECKOUTS, (list(range(1, 100)), 1, 3600.0)),
         (store.FIND_REDEMPTIONS, (list(range(1, 100)), [1] * 99, 3600.0)),
-        (store.PURCHASES_PAGE, (1, 5)),
+        (store.PURCHASES_PAGE, (1, 5, 2)),
         (store.FIND_ITEM, (5,)),
     ],
     ids=["record", "find checkouts", "find redemptions", "load a term", "find an item"],
