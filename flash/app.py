@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import trio
 from redis.asyncio import Redis
@@ -26,7 +27,7 @@ from flash.actors.inventory import InventoryActor
 from flash.actors.keeper import Keeper
 from flash.actors.purchase import PurchaseDesk, SoldOutBoard
 from flash.codes import Codes
-from flash.config import Config, environment, mask
+from flash.config import Config, mask
 from flash.courier import Courier
 from flash.domain import Attempt, Attempted, Code, Redemption
 from flash.errors import FlashError, OperatorError, OutcomeUnknown, Unavailable
@@ -44,6 +45,8 @@ from flash.supervisor import Supervisor
 from flash.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _WEB_CONNECTIONS = 10
 _INVENTORY_CONNECTIONS = 6
@@ -75,9 +78,9 @@ def run_web(config: Config, shared: Shared | None = None) -> int:
 
     Returns the exit code: 0, or 1 if anything died.
     """
-    if shared is None and config.web_concurrency > 1:
-        return _run(_webs, config)
-    return _run(partial(_web, shared=shared), config)
+    if shared is not None:
+        return _run(partial(_shared_web, shared), config)
+    return _run(_webs if config.web_concurrency > 1 else _web, config)
 
 
 def run_inventory(config: Config) -> int:
@@ -106,7 +109,7 @@ async def _until_signal(main: Callable[[Config, trio.Event], Awaitable[None]], c
             async with bridge.open_loop():
                 try:
                     await main(config, stop)
-                except _Stopped:
+                except* _Stopped:
                     log.info("stopped before it had started")
             nursery.cancel_scope.cancel()
 
@@ -127,7 +130,6 @@ async def _webs(config: Config, stop: trio.Event) -> None:
             "web",
             [sys.executable, "-m", "flash", "web", "--shared", *map(str, fds)],
             config.web_concurrency,
-            environment(),
             fds,
             config.drain_seconds,
         )
@@ -147,14 +149,21 @@ async def _stop_with_supervisor(lifeline_fd: int, stop: trio.Event) -> None:
         stop.set()
 
 
-async def _web(config: Config, stop: trio.Event, shared: Shared | None) -> None:
+async def _shared_web(shared: Shared, config: Config, stop: trio.Event) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_with_supervisor, shared.lifeline_fd, stop)
+        await _web(config, stop, socket.socket(fileno=shared.listener_fd))
+        nursery.cancel_scope.cancel()
+
+
+async def _web(config: Config, stop: trio.Event, shared_listener: socket.socket | None = None) -> None:
     async with (
         _patient_postgres(config, stop, "flash web", _WEB_CONNECTIONS) as database,
         _redis(config) as redis,
         _link(config) as sender,
         _link(config) as listener,
     ):
-        codes = Codes(await database.code_key())
+        codes = Codes(await _wait_until("PostgreSQL", stop, database.code_key))
         await _warn_of_eviction(redis)
         checkouts: Batcher[Attempt, Attempted] = Batcher(
             "checkouts",
@@ -178,7 +187,7 @@ async def _web(config: Config, stop: trio.Event, shared: Shared | None) -> None:
             timeout_seconds=config.request_timeout_seconds,
         )
         board = SoldOutBoard(database)
-        await board.refresh()
+        await _wait_until("PostgreSQL", stop, board.refresh)
         handlers = Handlers(
             codes,
             checkouts,
@@ -191,8 +200,6 @@ async def _web(config: Config, stop: trio.Event, shared: Shared | None) -> None:
         app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
         async with trio.open_nursery() as nursery:
             runs = (checkouts.run, redemptions.run, courier.run, board.run)
-            if shared is not None:
-                nursery.start_soon(_stop_with_supervisor, shared.lifeline_fd, stop)
             nursery.start_soon(_work, runs, stop, config.drain_seconds * _WORK_SHARE_OF_DRAIN)
             await serve(
                 app,
@@ -201,7 +208,7 @@ async def _web(config: Config, stop: trio.Event, shared: Shared | None) -> None:
                 limits=_limits(config),
                 is_own=config.http == "own",
                 stop=stop,
-                listener=None if shared is None else socket.socket(fileno=shared.listener_fd),
+                listener=shared_listener,
                 on_listening=lambda address: log.info("listening on %s", address),
             )
             nursery.cancel_scope.cancel()
@@ -310,19 +317,31 @@ def _database_url(config: Config) -> str:
     return config.database_url
 
 
-async def _wait_until(what: str, stop: trio.Event, attempt: Callable[[], Awaitable[None]]) -> None:
-    """Repeat `attempt` until it works. Raises `_Stopped` when told to stop meanwhile."""
+async def _wait_until(what: str, stop: trio.Event, attempt: Callable[[], Awaitable[T]]) -> T:
+    """What `attempt` returns, repeated until it works. Raises `_Stopped` when told to stop, even within one."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
+        result = await _repeat(what, attempt)
+        nursery.cancel_scope.cancel()
+        return result
+    raise _Stopped
+
+
+async def _cancel_on(stop: trio.Event, scope: trio.CancelScope) -> None:
+    await stop.wait()
+    scope.cancel()
+
+
+async def _repeat(what: str, attempt: Callable[[], Awaitable[T]]) -> T:
     next_message_at = trio.current_time()
-    while not stop.is_set():
+    while True:
         try:
             return await attempt()
         except (Unavailable, OutcomeUnknown) as error:
             if trio.current_time() >= next_message_at:
                 log.warning("waiting for %s: %s", what, error)
                 next_message_at = trio.current_time() + _STORE_REMINDER_SECONDS
-        with trio.move_on_after(_STORE_RETRY_SECONDS):
-            await stop.wait()
-    raise _Stopped
+        await trio.sleep(_STORE_RETRY_SECONDS)
 
 
 async def _warn_of_lost_commits(database: Postgres) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import trio
@@ -32,7 +31,7 @@ class CrashLoop(OperatorError):
 
 @dataclass(slots=True)
 class Supervisor:
-    """Keeps `count` copies of `command` running. `fds` are inherited by them, `env` is their environment.
+    """Keeps `count` copies of `command` running. They inherit `fds` and our whole environment.
 
     `drain_seconds` is how long a copy may answer what it has accepted after SIGTERM, `backoff_seconds` the pause
     before a dead one is started again, doubled with each quick death.
@@ -41,7 +40,6 @@ class Supervisor:
     name: str
     command: list[str]
     count: int
-    env: Mapping[str, str]
     fds: tuple[int, ...]
     drain_seconds: float
     backoff_seconds: float = 0.2
@@ -73,7 +71,7 @@ class Supervisor:
 
     async def _run_one(self, number: int) -> int:
         """Run one copy to its end; when we are cancelled, drain it."""
-        process = await trio.lowlevel.open_process(self.command, env=self.env, pass_fds=self.fds)
+        process = await trio.lowlevel.open_process(self.command, pass_fds=self.fds)
         log.info("%s process %d started (pid %d)", self.name, number, process.pid)
         try:
             return await process.wait()

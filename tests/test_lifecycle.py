@@ -149,6 +149,22 @@ async def test_a_process_told_to_stop_while_it_waits_for_postgresql_exits_0(
         await stops_in_time([process])
 
 
+@pytest.mark.parametrize("command", ["web", "inventory"])
+async def test_a_process_told_to_stop_while_postgresql_says_nothing_exits_0(
+    valkey: EmbeddedValkey, command: str
+) -> None:
+    with trio.socket.socket() as silent:
+        await silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x"
+        async with running_cluster(url, valkey.url) as (cluster, _):
+            process = await cluster.start(command)
+            with trio.fail_after(20):
+                connection, _ = await silent.accept()
+            with connection:
+                await stops_in_time([process])
+
+
 async def test_inventory_told_to_stop_while_it_waits_for_valkey_exits_0(postgres: str, tmp_path: Path) -> None:
     async with running_cluster(postgres, f"unix://{tmp_path}/none") as (cluster, _):
         process = await cluster.start("inventory")

@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -77,9 +78,29 @@ async def test_the_processes_end_when_their_supervisor_is_killed(postgres: str, 
             await wait_gone(child)
 
 
+async def test_the_processes_end_with_their_supervisor_while_they_wait_for_postgresql(
+    valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    async with running_cluster(f"postgresql://x@/x?host={tmp_path}", valkey.url) as (cluster, _):
+        process = await cluster.start("web", WEB_CONCURRENCY="2")
+        first = await process.wait_for("waiting for PostgreSQL")
+        await process.wait_for("waiting for PostgreSQL", after=first.end())
+        process.kill()
+        for child in started(process):
+            await wait_gone(child)
+
+
+async def test_the_processes_see_the_environment_of_their_supervisor(postgres: str, valkey: EmbeddedValkey) -> None:
+    nobody = postgres.replace("flash@", "")
+    assert nobody != postgres
+    async with running_cluster(nobody, valkey.url) as (cluster, _):
+        process = await cluster.start("web", WEB_CONCURRENCY="2", PGUSER="flash")
+        await process.wait_for(LISTENING)
+
+
 async def test_a_crash_loop_ends_with_a_message_that_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('the disk is on fire')"]
-    supervisor = Supervisor("web", command, 2, {}, (), drain_seconds=1, backoff_seconds=0.001)
+    supervisor = Supervisor("web", command, 2, (), drain_seconds=1, backoff_seconds=0.001)
     with pytest.RaisesGroup(pytest.RaisesExc(CrashLoop, match="keep dying right after their start")):
         await supervisor.run(trio.Event())
     assert capfd.readouterr().err.count("the disk is on fire") >= QUICK_DEATHS_MAX
@@ -89,7 +110,7 @@ async def test_a_process_that_does_not_stop_is_killed() -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(99)"
     read_end, write_end = os.pipe()
     code = f"import os; os.dup2({write_end}, 1); {deaf}"
-    supervisor = Supervisor("web", [sys.executable, "-c", code], 1, {}, (write_end,), drain_seconds=0.01)
+    supervisor = Supervisor("web", [sys.executable, "-c", code], 1, (write_end,), drain_seconds=0.01)
     stop = trio.Event()
     try:
         async with trio.open_nursery() as nursery:
