@@ -6,6 +6,7 @@ traceback and a non-zero exit, so that nothing goes on answering from half a pro
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -90,6 +91,9 @@ def run_inventory(config: Config) -> int:
 
 def _run(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> int:
     configure_logging(config.log_level)
+    # What was imported stays, and most of what a request makes dies by its reference count: look for cycles rarely.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
     try:
         bridge.run(_until_signal, main, config)
     except OperatorError:

@@ -20,8 +20,8 @@ from flash import wire
 from flash.actors.mailbox import Letter, Mailbox
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
-from flash.redis_link import Command as RedisCommand
-from flash.redis_link import Entries, RedisLink, streams_of
+from flash.redis_link import Entries, RedisCommand, RedisLink, streams_of
+from flash.telemetry import Complaints
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ CommandLetter = Letter[Command, Outcome]
 
 
 @dataclass(slots=True, eq=False)
-class _Entry:
+class _Sent:
     """One batch as it stands in an inbox, and the numbers of its commands that have no answer yet."""
 
     sale_id: SaleId
@@ -74,8 +74,9 @@ class Courier:
         self._outbox: Mailbox[tuple[int, CommandLetter]] = Mailbox(waiting_max)
         self._waiting: dict[int, CommandLetter] = {}
         self._void_at: deque[tuple[float, int]] = deque()  # Trio time and number, in order
-        self._entry_of: dict[int, _Entry] = {}
-        self._entries: list[_Entry] = []
+        self._entry_of: dict[int, _Sent] = {}
+        self._entries: list[_Sent] = []
+        self._complain = Complaints(log)
         self._heard_at = math.inf  # Trio time of the last answer from Redis
 
     async def ask(self, command: Command) -> Outcome:
@@ -120,7 +121,7 @@ class Courier:
             try:
                 await self._add([(sale_id, void_at, commands) for sale_id, commands in batches.items()])
             except FlashError as error:
-                log.warning("could not send %d purchases: %s", len(letters), error)
+                self._complain("could not send %d purchases: %s", len(letters), error)
                 for _, letter in letters:
                     letter.fail(error)
 
@@ -136,7 +137,7 @@ class Courier:
             adds.append(("PEXPIRE", wire.inbox_key(sale_id), _INBOX_MS))
         ids = (await self._sender.converse(*adds))[::2]
         for (sale_id, void_at, commands), entry_id in zip(batches, ids, strict=True):
-            entry = _Entry(sale_id, entry_id, void_at, {number for number, _ in commands})
+            entry = _Sent(sale_id, entry_id, void_at, {number for number, _ in commands})
             self._entry_of.update(dict.fromkeys(entry.open, entry))
             self._entries.append(entry)
 
@@ -228,10 +229,10 @@ class Courier:
             self._forget(entry)
         await self._add([batch for entry in lost if (batch := self._unanswered(entry))])
 
-    def _forget(self, entry: _Entry) -> None:
+    def _forget(self, entry: _Sent) -> None:
         for number in entry.open:
             self._entry_of.pop(number, None)
 
-    def _unanswered(self, entry: _Entry) -> tuple[SaleId, float, list[tuple[int, Command]]] | None:
+    def _unanswered(self, entry: _Sent) -> tuple[SaleId, float, list[tuple[int, Command]]] | None:
         commands = [(number, self._waiting[number].body) for number in entry.open if number in self._waiting]
         return (entry.sale_id, entry.void_at, commands) if commands else None

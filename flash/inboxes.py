@@ -19,8 +19,7 @@ from flash import wire
 from flash.actors.mailbox import Mailbox
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
-from flash.redis_link import Command as RedisCommand
-from flash.redis_link import Entries, RedisLink, streams_of
+from flash.redis_link import Entries, RedisCommand, RedisLink, streams_of
 
 log = logging.getLogger(__name__)
 

@@ -83,6 +83,22 @@ class Inventory:
         assert self._bought[purchase.user_id] <= self.sale.user_limit, f"{purchase.user_id!r} is over the limit"
 
 
+def decide_all(
+    inventory: Inventory,
+    commands: Iterable[Command],
+    checkouts: dict[CheckoutId, Checkout],
+    now: datetime,
+) -> list[Outcome]:
+    """Decide `commands` in order, each seeing the ones before it as made."""
+    outcomes = []
+    for command in commands:
+        outcome = inventory.decide(command, checkouts.get(command.code.checkout_id), now)
+        if isinstance(outcome, Sold):
+            inventory.apply(outcome.purchase)
+        outcomes.append(outcome)
+    return outcomes
+
+
 def decide_sold_out(ask: Command, redemption: Redemption) -> Outcome:
     """What the buyer gets from a sale that is known to be sold out, which needs no leader to say."""
     return _settled(ask, redemption) or Refused(Refusal.SOLD_OUT)

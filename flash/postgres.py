@@ -425,6 +425,9 @@ async def migrate(url: str, *, timeout_seconds: float = 60.0) -> None:
 
 
 async def _migrate(connection: Connection) -> None:
+    encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
+    if encoding != "UTF8":
+        raise OperatorError(f"the database's encoding is {encoding}: users may have any name, so make it UTF8")
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
         await connection.execute(_SCHEMA.read_text("utf-8"))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from flash import bridge
 from flash.errors import OutcomeUnknown, Unavailable
@@ -67,7 +67,16 @@ async def ping(client: Redis) -> None:
 
 async def eviction_warning(client: Redis) -> str | None:
     """A sentence for the operator if Redis may evict a lease."""
-    policy = (await converse(client.config_get, "maxmemory-policy")).get("maxmemory-policy")
-    if policy in (None, "noeviction"):
+
+    async def ask() -> str | None:
+        try:
+            return str((await client.config_get("maxmemory-policy")).get("maxmemory-policy"))
+        except ResponseError:
+            return None  # managed servers forbid CONFIG
+
+    policy = await converse(ask)
+    if policy is None:
+        return "Redis does not say what its maxmemory-policy is: see to it that it is noeviction"
+    if policy == "noeviction":
         return None
     return f"Redis runs with maxmemory-policy {policy}: set it to noeviction, or leases and commands can vanish"

@@ -7,6 +7,7 @@ connection is dropped, since nobody knows what it is in the middle of.
 
 from __future__ import annotations
 
+import ssl
 from typing import Any, cast
 
 import hiredis
@@ -15,9 +16,10 @@ from redis.asyncio.connection import SSLConnection, parse_url
 
 from flash.errors import OutcomeUnknown, Unavailable
 
-Command = tuple[str | bytes | int, ...]
+RedisCommand = tuple[str | bytes | int, ...]
 
 _READ_BYTES = 65_536
+_LOST = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
 class RedisLink:
@@ -27,7 +29,7 @@ class RedisLink:
     """
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        self._options = parse_url(url)
+        self._options: dict[str, Any] = dict(parse_url(url))
         self._timeout_seconds = timeout_seconds
         self._turn = trio.Lock()
         self._stream: trio.abc.Stream | None = None
@@ -39,29 +41,39 @@ class RedisLink:
     async def __aexit__(self, *_: object) -> None:
         await self._drop()
 
-    async def converse(self, *commands: Command, block_seconds: float = 0.0) -> list[Any]:
+    async def converse(self, *commands: RedisCommand, block_seconds: float = 0.0) -> list[Any]:
         """Send `commands` in one piece and return their answers (RESP2: bytes, ints, lists, None).
 
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be
         asked and `OutcomeUnknown` if an answer was lost or is an error.
         """
-        async with self._turn:
-            try:
-                stream = self._stream or await self._connect()
-                with trio.fail_after(self._timeout_seconds + block_seconds):
-                    answers = await self._exchange(stream, commands)
-            except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
-                await self._drop()
-                raise OutcomeUnknown(f"Redis did not answer: {_reason(error)}") from error
-            except BaseException:
-                await self._drop()
-                raise
+        await self._take_turn()
+        try:
+            stream = self._stream or await self._connect()
+            with trio.fail_after(self._timeout_seconds + block_seconds):
+                answers = await self._exchange(stream, commands)
+        except (*_LOST, hiredis.ProtocolError) as error:
+            await self._drop()
+            raise OutcomeUnknown(f"Redis did not answer: {_reason(error)}") from error
+        except BaseException:
+            await self._drop()
+            raise
+        finally:
+            self._turn.release()
         for answer in answers:
             if isinstance(answer, hiredis.ReplyError):
                 raise OutcomeUnknown(f"Redis refused: {answer}")
         return answers
 
-    async def _exchange(self, stream: trio.abc.Stream, commands: tuple[Command, ...]) -> list[Any]:
+    async def _take_turn(self) -> None:
+        """Waiting for others has its own bound, and what they are in the middle of is not ours to drop."""
+        try:
+            with trio.fail_after(self._timeout_seconds):
+                await self._turn.acquire()
+        except trio.TooSlowError as error:
+            raise Unavailable("Redis is too slow for all who ask it") from error
+
+    async def _exchange(self, stream: trio.abc.Stream, commands: tuple[RedisCommand, ...]) -> list[Any]:
         await stream.send_all(b"".join([hiredis.pack_command(cast("Any", command)) for command in commands]))
         answers: list[Any] = []
         while True:
@@ -82,7 +94,7 @@ class RedisLink:
                 for answer in await self._exchange(stream, self._greeting()):
                     if isinstance(answer, hiredis.ReplyError):
                         raise Unavailable(f"Redis refused the connection: {answer}")
-        except (trio.TooSlowError, trio.BrokenResourceError, OSError) as error:
+        except _LOST as error:
             raise Unavailable(f"Redis cannot be reached: {_reason(error)}") from error
         return stream
 
@@ -92,12 +104,23 @@ class RedisLink:
             return await trio.open_unix_socket(options["path"])
         host, port = options.get("host", "localhost"), options.get("port", 6379)
         if options.get("connection_class") is SSLConnection:
-            return await trio.open_ssl_over_tcp_stream(host, port)
+            return await trio.open_ssl_over_tcp_stream(host, port, ssl_context=self._tls())
         return await trio.open_tcp_stream(host, port)
 
-    def _greeting(self) -> tuple[Command, ...]:
+    def _tls(self) -> ssl.SSLContext:
+        """The TLS options of the URL that redis-py understands, so that leases and streams connect alike."""
         options = self._options
-        commands: list[Command] = []
+        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+        context.check_hostname = options.get("ssl_check_hostname", True)
+        if options.get("ssl_cert_reqs") == "none":
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if certfile := options.get("ssl_certfile"):
+            context.load_cert_chain(certfile, options.get("ssl_keyfile"))
+        return context
+
+    def _greeting(self) -> tuple[RedisCommand, ...]:
+        options = self._options
+        commands: list[RedisCommand] = []
         if password := options.get("password"):
             commands.append(("AUTH", options.get("username") or "default", password))
         if database := options.get("db"):

@@ -43,7 +43,6 @@ class Supervisor:
     fds: tuple[int, ...]
     drain_seconds: float
     backoff_seconds: float = 0.2
-    _quick_deaths: int = 0
 
     async def run(self, stop: trio.Event) -> None:
         """Run until `stop` is set, then drain all. Raises `CrashLoop`, after draining the others."""
@@ -54,20 +53,21 @@ class Supervisor:
             nursery.cancel_scope.cancel()
 
     async def _keep(self, number: int, stop: trio.Event) -> None:
+        quick_deaths = 0
         while True:
             started_at = trio.current_time()
             code = await self._run_one(number)
             if stop.is_set():
                 return  # the signal that we got may have reached it, too
             lived_seconds = trio.current_time() - started_at
-            self._quick_deaths = self._quick_deaths + 1 if lived_seconds < QUICK_DEATH_SECONDS else 0
+            quick_deaths = quick_deaths + 1 if lived_seconds < QUICK_DEATH_SECONDS else 0
             log.error("%s process %d ended with exit code %d after %.1f s", self.name, number, code, lived_seconds)
-            if self._quick_deaths >= QUICK_DEATHS_MAX:
+            if quick_deaths >= QUICK_DEATHS_MAX:
                 raise CrashLoop(
-                    f"{self.name} processes keep dying right after their start ({self._quick_deaths} in a row, "
+                    f"{self.name} processes keep dying right after their start ({quick_deaths} in a row, "
                     f"the last with exit code {code}): their messages above say why"
                 )
-            await trio.sleep(min(self.backoff_seconds * 2**self._quick_deaths, _BACKOFF_MAX_SECONDS))
+            await trio.sleep(min(self.backoff_seconds * 2**quick_deaths, _BACKOFF_MAX_SECONDS))
 
     async def _run_one(self, number: int) -> int:
         """Run one copy to its end; when we are cancelled, drain it."""

@@ -31,6 +31,7 @@ class FakeLeases:
     def __init__(self, table: Table, host: str) -> None:
         self.table, self.host = table, host
         self.is_broken = False
+        self.releases = 0
 
     async def acquire(self, keys: Sequence[str]) -> list[str]:
         await trio.lowlevel.checkpoint()
@@ -47,6 +48,7 @@ class FakeLeases:
         return kept
 
     async def release(self, keys: Sequence[str]) -> None:
+        self.releases += 1
         await trio.lowlevel.checkpoint()
         for key in keys:
             if self.table.owner(key) == self.host:
@@ -239,4 +241,20 @@ async def test_a_thousand_quiet_sales_are_led_by_tasks_that_sleep(mock_clock: Mo
         await advance(mock_clock, 10)
         assert len(host.leading) == 1000
         assert len(host.log) == 1000, "nobody was stopped and started again"
+        nursery.cancel_scope.cancel()
+    assert host.leases.table.held == {}
+    assert host.leases.releases == 1, "a stop with many leases takes one round trip, or it would not end in time"
+
+
+async def test_one_lost_renewal_costs_no_lease(mock_clock: MockClock) -> None:
+    table, log = Table(), list[tuple[float, str, str]]()
+    host = Host(table, "a", log, ["sale"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.keeper.run)
+        await advance(mock_clock, 0.5)
+        host.leases.is_broken = True
+        await advance(mock_clock, 0.6)  # the renewal at 1 s is lost
+        host.leases.is_broken = False
+        await advance(mock_clock, 10)
+        assert len(log) == 1
         nursery.cancel_scope.cancel()

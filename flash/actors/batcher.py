@@ -14,6 +14,7 @@ import trio
 
 from flash.actors.mailbox import Answer, Body, Letter, Mailbox
 from flash.errors import FlashError, OutcomeUnknown, Unavailable
+from flash.telemetry import Complaints
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Batcher(Generic[Body, Answer]):
         self._batch_max = batch_max
         self._workers = workers
         self._mailbox: Mailbox[Letter[Body, Answer]] = Mailbox(waiting_max)
+        self._complain = Complaints(log)
 
     async def ask(self, body: Body) -> Answer:
         """Raises `Overloaded` at once when too many wait, else whatever `perform` raised for the batch."""
@@ -63,9 +65,13 @@ class Batcher(Generic[Body, Answer]):
                 for letter, answer in zip(letters, answers, strict=True):
                     letter.reply(answer)
             except FlashError as error:
-                log.warning("%s: lost a batch of %d: %s", self._name, len(letters), error)
+                # Whoever waits behind a batch that failed would only fail later, each batch after its own time-out.
+                waiting = self._mailbox.empty()
+                self._complain("%s: lost a batch of %d, refused %d: %s", self._name, len(letters), len(waiting), error)
                 for letter in letters:
                     letter.fail(error)
+                for letter in waiting:
+                    letter.fail(Unavailable(f"nothing was started: {error}"))
             except BaseException:
                 # cancelled or a bug: this worker ends, and its askers hear that nobody knows
                 for letter in letters:

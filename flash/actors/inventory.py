@@ -15,7 +15,7 @@ import trio
 
 from flash.actors.mailbox import Mailbox
 from flash.domain import Checkout, CheckoutId, Command, Outcome, Purchase, SaleId, Sold, Term
-from flash.inventory import Inventory
+from flash.inventory import Inventory, decide_all
 
 log = logging.getLogger(__name__)
 
@@ -96,19 +96,3 @@ class InventoryActor(Generic[D]):
             self._term.sale_id, [d.command.code.checkout_id for d in live]
         )
         return decide_all(self._inventory, [d.command for d in live], checkouts, now)
-
-
-def decide_all(
-    inventory: Inventory,
-    commands: Iterable[Command],
-    checkouts: dict[CheckoutId, Checkout],
-    now: datetime,
-) -> list[Outcome]:
-    """Decide `commands` in order, each seeing the ones before it as made."""
-    outcomes = []
-    for command in commands:
-        outcome = inventory.decide(command, checkouts.get(command.code.checkout_id), now)
-        if isinstance(outcome, Sold):
-            inventory.apply(outcome.purchase)
-        outcomes.append(outcome)
-    return outcomes

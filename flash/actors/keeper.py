@@ -8,6 +8,7 @@ and nothing depends on it being right: every write is fenced in PostgreSQL.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from flash.errors import FlashError
 log = logging.getLogger(__name__)
 
 _RELEASE_SECONDS = 1.0
+_RENEW_RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
 """How long a lease is left alone here after its leading task has failed."""
 
@@ -61,21 +63,28 @@ class Keeper:
         self._nudged.set()
 
     async def run(self) -> None:
-        """Keep leading until cancelled; then give everything back."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._keep_renewing)
-            while True:
-                self._nudged = trio.Event()  # before the scan: a nudge during it tells of what it may have missed
-                await self._scan(nursery)
-                with trio.move_on_after(self._scan_seconds):
-                    await self._nudged.wait()
+        """Keep leading until cancelled; then give everything back, all at once."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_renewing)
+                while True:
+                    self._nudged = trio.Event()  # before the scan: a nudge during it tells of what it may have missed
+                    await self._scan(nursery)
+                    with trio.move_on_after(self._scan_seconds):
+                        await self._nudged.wait()
+        finally:
+            await self._give_back(list(self._led))
+            self._led.clear()
 
     async def _scan(self, nursery: trio.Nursery) -> None:
         """Try for every lease that wants a leader."""
         try:
             wanted = [key for key in await self._list_wanted() if key not in self._led and not self._is_paused(key)]
             asked_at = trio.current_time()
-            for key in await self._leases.acquire(wanted):
+            # Shielded: a lease that was won and not noted here would be given back by nobody.
+            with trio.CancelScope(shield=True):
+                acquired = await self._leases.acquire(wanted)
+            for key in acquired:
                 scope = trio.CancelScope(deadline=asked_at + self._trusted_seconds)
                 self._led[key] = scope
                 nursery.start_soon(self._lead_within, key, scope)
@@ -90,15 +99,20 @@ class Keeper:
         return until is not None
 
     async def _keep_renewing(self) -> None:
+        pause_seconds = self._renew_seconds
         while True:
-            await trio.sleep(self._renew_seconds)
+            await trio.sleep(pause_seconds)
+            pause_seconds = self._renew_seconds
             led = dict(self._led)
             asked_at = trio.current_time()
             try:
                 renewed = set(await self._leases.renew(list(led)))
             except FlashError as error:
                 log.warning("cannot renew %d leases: %s", len(led), error)
-                continue  # trust runs out by itself
+                pause_seconds = (
+                    _RENEW_RETRY_SECONDS  # one lost answer is no reason to lose them; trust runs out by itself
+                )
+                continue
             for key, scope in led.items():
                 if self._led.get(key) is not scope:
                     continue  # given back meanwhile, and perhaps taken again: the answer is not about that
@@ -121,18 +135,19 @@ class Keeper:
             log.exception("stopped leading %s because of a bug or damaged data", key)
             self._pause(key)
         finally:
-            # in this order: a scan in between would take the lease again with our token and see it released
-            await self._give_back(key)
-            del self._led[key]
+            if trio.current_effective_deadline() > -math.inf:  # else this host stops, and `run` gives all back at once
+                # in this order: a scan in between would take the lease again with our token and see it released
+                await self._give_back([key])
+                del self._led[key]
 
     def _pause(self, key: str) -> None:
         self._paused_until[key] = trio.current_time() + _PAUSE_SECONDS
 
-    async def _give_back(self, key: str) -> None:
+    async def _give_back(self, keys: list[str]) -> None:
         """Shielded, so that the other side hears of it, and bounded, so that it cannot hang a shutdown."""
         with trio.move_on_after(_RELEASE_SECONDS, shield=True):
             try:
-                await self._leases.release([key])
+                await self._leases.release(keys)
                 await self._on_release()
             except FlashError as error:
-                log.warning("could not release %s, it will expire: %s", key, error)
+                log.warning("could not release %d leases, they will expire: %s", len(keys), error)

@@ -101,9 +101,13 @@ class Mailbox(Generic[Item]):
             return taken
         return [self._items.popleft() for _ in range(most)]
 
-    def close(self) -> list[Item]:
-        """Take nothing more, and hand back what nobody took: its senders are owed an answer."""
-        self._is_closed = True
+    def empty(self) -> list[Item]:
+        """Hand back what nobody took: its senders are owed an answer."""
         left = list(self._items)
         self._items.clear()
         return left
+
+    def close(self) -> list[Item]:
+        """Take nothing more, and hand back what nobody took."""
+        self._is_closed = True
+        return self.empty()

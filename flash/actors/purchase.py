@@ -39,16 +39,18 @@ class SoldOutBoard:
         self._store = store
         self._newest = SaleId(0)
         self._unsold: frozenset[SaleId] = frozenset()
+        self._heard: set[SaleId] = set()  # from a leader, and not yet seen in the database
 
     def has(self, sale_id: SaleId) -> bool:
-        return sale_id <= self._newest and sale_id not in self._unsold
+        return sale_id in self._heard or (sale_id <= self._newest and sale_id not in self._unsold)
 
     def add(self, sale_id: SaleId) -> None:
-        self._unsold -= {sale_id}
+        self._heard.add(sale_id)
 
     async def refresh(self) -> None:
         """Raises what the store raises."""
         self._newest, self._unsold = await self._store.open_sales()
+        self._heard &= self._unsold
 
     async def run(self) -> None:
         """Refresh until cancelled."""
