@@ -109,9 +109,7 @@ class Keeper:
                 renewed = set(await self._leases.renew(list(led)))
             except FlashError as error:
                 log.warning("cannot renew %d leases: %s", len(led), error)
-                pause_seconds = (
-                    _RENEW_RETRY_SECONDS  # one lost answer is no reason to lose them; trust runs out by itself
-                )
+                pause_seconds = _RENEW_RETRY_SECONDS  # one lost answer need not cost them; trust runs out by itself
                 continue
             for key, scope in led.items():
                 if self._led.get(key) is not scope:
