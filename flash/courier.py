@@ -148,7 +148,7 @@ class Courier:
             try:
                 entries = await self._read_replies(last, done)
             except FlashError as error:
-                log.warning("cannot read purchase replies: %s", error)
+                self._complain("cannot read purchase replies: %s", error)
                 await trio.sleep(_RETRY_SECONDS)
                 continue
             self._heard_at = trio.current_time()

@@ -107,7 +107,8 @@ def _disk(config: Config) -> Iterator[Finding]:
 
 
 def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)
+    """The nearest directory above that is there, as far as we may look."""
+    return path if os.path.exists(path) else _existing(path.parent)
 
 
 def _port(config: Config) -> Iterator[Finding]:

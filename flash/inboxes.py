@@ -20,6 +20,7 @@ from flash.actors.mailbox import Mailbox
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
 from flash.redis_link import Entries, RedisCommand, RedisLink, streams_of
+from flash.telemetry import Complaints
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +115,12 @@ class Inboxes:
 
     async def run(self) -> None:
         """Read until cancelled."""
+        complain = Complaints(log)
         while True:
             try:
                 await self._read_once()
             except FlashError as error:
-                log.warning("cannot read inboxes: %s", error)
+                complain("cannot read inboxes: %s", error)
                 await trio.sleep(_RETRY_SECONDS)
 
     async def _read_once(self) -> None:

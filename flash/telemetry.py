@@ -13,8 +13,11 @@ def configure_logging(level: str) -> None:
     logging.basicConfig(stream=sys.stderr, level=level.upper(), format=form, force=True)
 
 
+_COMPLAINT_SECONDS = 10.0
+
+
 class Complaints:
-    """Warnings that may come with every batch while a store is away: one a second is written, the others counted."""
+    """Warnings that may come with every batch while a store is away: one in ten seconds is written, others counted."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
@@ -27,6 +30,6 @@ class Complaints:
             self._unwritten += 1
             return
         if self._unwritten:
-            message += f" (and {self._unwritten} times more in the last second)"
+            message += f" (and {self._unwritten} times more since the last line)"
         self._log.warning(message, *args)
-        self._next_at, self._unwritten = now + 1.0, 0
+        self._next_at, self._unwritten = now + _COMPLAINT_SECONDS, 0

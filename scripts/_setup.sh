@@ -40,16 +40,22 @@ ensure_venv() {
     make_venv "$requirements"
 }
 
+# uv brings certificates and a cache of its own, which may not suit this machine: then pip does it.
+install_with_uv() {
+    UV_SYSTEM_CERTS=1 uv venv --quiet --no-project --python "$1" "$venv" &&
+        UV_SYSTEM_CERTS=1 uv pip install --quiet --no-config --python "$venv/bin/python" --only-binary :all: \
+            --require-hashes -r "$root/$2" && return
+    echo "flash: uv could not install the packages (the reason is above), trying pip" >&2
+    return 1
+}
+
 make_venv() {
     local requirements="$1" python
     python="$(find_python)"
     echo "flash: installing into $venv (only this once)" >&2
     rm -rf "$venv"
-    if command -v uv >/dev/null; then
-        uv venv --quiet --no-project --python "$python" "$venv"
-        uv pip install --quiet --no-config --python "$venv/bin/python" --only-binary :all: --require-hashes -r "$root/$requirements" ||
-            fail "the pinned packages could not be installed (the reason is above)"
-    else
+    if ! { command -v uv >/dev/null && install_with_uv "$python" "$requirements"; }; then
+        rm -rf "$venv"
         "$python" -m venv "$venv" || fail "$python cannot make a virtual environment: install its venv module"
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r "$root/$requirements" ||
             fail "the pinned packages could not be installed (the reason is above)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,8 @@ class Announcement:
         self._ports = [config.port + number for number in range(wanted.get("web", 1))]
         self._silent = list(self._ports)
         self._data = _where(stores, data_dir)
+        # of an embedded store, whose URL nobody knows yet and which holds no password
+        self._database_url = config.database_url if any(store.name == "PostgreSQL" for store in stores) else None
         self._until: float | None = None
 
     def __call__(self) -> bool:
@@ -54,10 +57,12 @@ class Announcement:
             yield f"  serving   {'  '.join(addresses)}"
             yield f"  checkout  {checkout}"
             yield (
-                f'  purchase  CODE=$({checkout} | sed -E \'s/.*"code" *: *"([^"]+)".*/\\1/\'); '
-                f'curl -sX POST "{addresses[0]}/purchase?code=$CODE"'
+                f'  purchase  CODE=$({checkout} | tee /dev/stderr | sed -nE \'s/^."code":"([^"]+)".*/\\1/p\') '
+                f'&& [ "$CODE" ] && curl -sX POST "{addresses[0]}/purchase?code=$CODE"'
             )
         yield f"  data      {self._data}"
+        if self._database_url is not None:
+            yield f"  audit     DATABASE_URL='{self._database_url}' {sys.executable} -m flash audit"
         yield "  stop      Ctrl-C"
 
 
