@@ -168,7 +168,7 @@ def test_a_signal_during_the_start_stops_everything(folder: Path) -> None:
 def test_a_process_that_dies_by_itself_stops_the_rest_and_is_named(folder: Path) -> None:
     stubs = procfile(folder, web="web", inventory="inventory")
     with flash_up(folder / "data", "-f", stubs, "-c", "web=1,inventory=1") as up:
-        pid = int(up.read_until(r"inventory\.1 started \(pid=(\d+)\)").group(1))
+        pid = int(up.read_until(r"inventory pid=(\d+)").group(1))
         up.read_until("stop +Ctrl-C")
         os.kill(pid, signal.SIGUSR1)
         assert up.finish() == 1
