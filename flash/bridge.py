@@ -33,7 +33,7 @@ async def open_loop() -> AsyncIterator[None]:
         yield
 
 
-async def cross(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+async def call_asyncio(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call an asyncio function from a Trio task born inside `open_loop`, and wait for its result."""
     result: T = await trio_asyncio.aio_as_trio(function)(*args, **kwargs)
     return result

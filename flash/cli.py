@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flash.bench import options as bench_options
 from flash.config import Config, mask, settings
 from flash.errors import ConfigError, FlashError
 
@@ -33,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _require(config, name)
         code: int = options.run(config, options)
     except ConfigError as error:
-        return _complain(str(error), 2)
+        return _report(str(error), 2)
     except FlashError as error:
-        return _complain(str(error), 1)
+        return _report(str(error), 1)
     except BaseExceptionGroup as group:  # Trio wraps what a nursery's block raises
         if group.split(FlashError)[1] is not None:
             raise
-        return _complain(str(_first(group)), 1)
+        return _report(str(_first(group)), 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -52,7 +51,7 @@ def _first(error: BaseException) -> BaseException:
     return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _complain(text: str, code: int) -> int:
+def _report(text: str, code: int) -> int:
     for line in text.splitlines():
         sys.stderr.write(f"flash: {line}\n")
     return code
@@ -68,7 +67,7 @@ def _require(config: Config, name: str) -> None:
 
 
 def _up(config: Config, options: argparse.Namespace) -> int:
-    from flash.up import CONCURRENCY, up
+    from flash.local.up import CONCURRENCY, up
 
     if options.port is not None:
         config = replace(config, port=options.port)
@@ -76,19 +75,19 @@ def _up(config: Config, options: argparse.Namespace) -> int:
 
 
 def _web(config: Config, options: argparse.Namespace) -> int:
-    from flash.app import Shared, run_web
+    from flash.processes.web import Shared, run_web
 
     return run_web(config, Shared(*options.shared) if options.shared else None)
 
 
 def _inventory(config: Config, _options: argparse.Namespace) -> int:
-    from flash.app import run_inventory
+    from flash.processes.inventory import run_inventory
 
     return run_inventory(config)
 
 
 def _migrate(config: Config, _options: argparse.Namespace) -> int:
-    from flash.migration import migrate
+    from flash.stores.migration import migrate
 
     migrate(config)
     return 0
@@ -98,13 +97,6 @@ def _audit(config: Config, options: argparse.Namespace) -> int:
     from flash import audit
 
     return audit.main(config, as_json=options.json, sale_id=options.sale)
-
-
-def _bench(config: Config, options: argparse.Namespace) -> int:
-    from flash.bench import command
-    from flash.bench.options import read
-
-    return command.run(config, read(options, config.http), options.arguments)
 
 
 def _config(config: Config, options: argparse.Namespace) -> int:
@@ -124,7 +116,7 @@ def _plain(value: object) -> object:
 
 
 def _doctor(config: Config, _options: argparse.Namespace) -> int:
-    from flash.doctor import doctor
+    from flash.local.doctor import doctor
 
     return doctor(config)
 
@@ -176,9 +168,6 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     audit.add_argument("--json", action="store_true", help="for programs instead of people")
     audit.add_argument("--sale", type=int, metavar="ID", help="this sale only")
-    bench_options.add_arguments(_command(
-        commands, "bench", _bench, "measure what this machine does", bench_options.DESCRIPTION,
-    ))  # fmt: skip
     config = _command(
         commands, "config", _config, "show the effective settings",
         "Print every setting with its effective value, passwords masked. Wrong ones are all named at once.",

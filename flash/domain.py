@@ -61,7 +61,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempted:
+class RecordedAttempt:
     """How an attempt was recorded. `code` is set when it was issued, `opens_in_seconds` when it came too early."""
 
     outcome: CheckoutOutcome

@@ -16,7 +16,7 @@ def configure_logging(level: str) -> None:
 _COMPLAINT_SECONDS = 10.0
 
 
-class Complaints:
+class ThrottledLogger:
     """Warnings that may come with every batch while a store is away: one in ten seconds is written, others counted."""
 
     def __init__(self, log: logging.Logger) -> None:

@@ -1,1 +1,1 @@
-"""Tests. `tests.stores` starts the real stores that they run on."""
+"""Tests. `flash.testing.stores` starts the real stores that they run on."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from flash.embedded import EmbeddedPostgres, EmbeddedValkey
-from tests import stores
-from tests.http_site import serving as serving  # a fixture
+from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
+from flash.testing import stores
+from tests.http.site import serving as serving  # a fixture
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from flash.config import environment
-from flash.embedded import EmbeddedPostgres, EmbeddedValkey
-from flash.up.runner import PROJECT
+from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
+from flash.local.procfile import PROJECT
 
 COMMANDS = ("up", "web", "inventory", "migrate", "audit", "config", "doctor")
 

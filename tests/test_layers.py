@@ -1,4 +1,7 @@
-"""What matters about style is a test: who may import whom, and touch asyncio, Redis, SQL and the environment."""
+"""The architecture as a test: which folder may import which, and who may touch asyncio, the stores and the environment.
+
+Every table is compared for equality, so a permission that nobody uses any more fails as well.
+"""
 
 from __future__ import annotations
 
@@ -8,49 +11,45 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parent.parent / "flash"
+ROOT = Path(__file__).resolve().parent.parent
 
-# A module imports only from smaller numbers, or from its own.
+# A module imports only from smaller numbers, or from its own. The longest prefix of its name counts.
 LAYERS = {
-    "domain": 0,
-    "errors": 0,
-    "inventory": 1,
-    "codes": 1,
-    "catalog": 1,
-    "wire": 1,
-    "bridge": 2,
-    "telemetry": 2,
-    "http": 2,
-    "actors.mailbox": 2,
-    "actors.gate": 2,
-    "actors": 3,
-    "redis_client": 4,
-    "redis_link": 4,
-    "postgres": 4,
-    "leases": 4,
-    "courier": 4,
-    "inboxes": 4,
-    "handlers": 4,
-    "config": 4,
-    "embedded": 4,
-    "audit": 5,
-    "supervisor": 5,
-    "migration": 5,
-    "up": 6,
-    "doctor": 6,
-    "bench": 6,
-    "app": 5,
-    "cli": 7,
-    "__main__": 8,
+    "flash": 0,  # the package itself: nothing but its version
+    "flash.domain": 0,
+    "flash.errors": 0,
+    "flash.inventory": 1,
+    "flash.codes": 1,
+    "flash.catalog": 1,
+    "flash.purchase_rpc.messages": 1,
+    "flash.bridge": 2,
+    "flash.telemetry": 2,
+    "flash.http": 2,
+    "flash.actors.mailbox": 2,
+    "flash.actors.gate": 2,
+    "flash.actors": 3,
+    "flash.config": 4,
+    "flash.stores": 4,
+    "flash.purchase_rpc": 4,
+    "flash.api": 4,
+    "flash.audit": 5,
+    "flash.processes": 5,
+    "flash.local": 6,
+    "flash.cli": 7,
+    "flash.__main__": 8,
+    "flash.testing": 7,
+    "benchmarks": 8,
 }
-PURE = {"domain", "errors", "inventory", "codes", "catalog", "wire"}
+PURE = {"domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages"}
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
+# The service never imports what only its tests and benchmarks need.
+BESIDE = ("flash.testing", "benchmarks")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-        if name != "__init__":
+    for folder in ("flash", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             yield name, ast.parse(path.read_text("utf-8"))
 
 
@@ -73,47 +72,68 @@ def roots(tree: ast.Module) -> set[str]:
     return {name.partition(".")[0] for name in imports(tree)}
 
 
-def layer(module: str) -> int:
-    """The layer of the longest listed prefix of `module`."""
+def entry(module: str) -> str:
+    """The longest listed prefix of `module`. The package's own entry stands for the package alone."""
     parts = module.split(".")
-    for length in range(len(parts), 0, -1):
-        if (found := LAYERS.get(".".join(parts[:length]))) is not None:
+    for length in range(len(parts), 1, -1):
+        if (found := ".".join(parts[:length])) in LAYERS:
             return found
-    raise AssertionError(f"flash.{module} has no layer: give it one in tests/test_layers.py")
+    assert module in LAYERS or parts[0] != "flash", f"{module} has no layer: give it one in tests/test_layers.py"
+    return parts[0]
+
+
+def knowing(library: str) -> set[str]:
+    return {module for module, tree in MODULES.items() if library in roots(tree)}
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_its_own_layer_or_below(module: str) -> None:
-    ours = {name.removeprefix("flash.") for name in imports(MODULES[module]) if name.startswith("flash.")}
-    above = {name for name in ours if name in MODULES and layer(name) > layer(module)}
-    assert not above
+    ours = {name for name in imports(MODULES[module]) if name in MODULES}
+    assert not {name for name in ours if LAYERS[entry(name)] > LAYERS[entry(module)]}
 
 
-@pytest.mark.parametrize("module", sorted(PURE))
-def test_a_pure_module_has_no_clock_no_luck_and_no_way_out(module: str) -> None:
+def test_every_layer_that_is_listed_has_a_module() -> None:
+    assert {entry(module) for module in MODULES} == set(LAYERS)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_service_imports_nothing_that_stands_beside_it(module: str) -> None:
+    if not module.startswith(BESIDE):
+        assert not {name for name in imports(MODULES[module]) if name.startswith(BESIDE)}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.removeprefix("flash.").startswith(tuple(PURE))])
+def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) -> None:
     assert not roots(MODULES[module]) & IMPURE
 
 
 @pytest.mark.parametrize(
-    ("library", "allowed"),
+    ("library", "modules"),
     [
-        ("trio_asyncio", {"bridge"}),
-        ("asyncio", {"bridge"}),
-        ("asyncpg", {"postgres", "audit", "doctor"}),
-        ("redis", {"redis_client", "redis_link", "leases", "app", "doctor"}),
-        ("hypercorn", {"http.guard", "http.server", "http.connection"}),
+        ("trio_asyncio", {"flash.bridge"}),
+        ("asyncio", {"flash.bridge"}),
+        ("asyncpg", {"flash.stores.postgres", "flash.audit"}),
+        (
+            "redis",
+            {
+                "flash.stores.redis_client",
+                "flash.stores.redis_link",
+                "flash.stores.leases",
+                "flash.processes.lifecycle",
+            },
+        ),
+        ("hypercorn", {"flash.http.hypercorn_guard", "flash.http.server"}),
         ("hypothesis", set()),
         ("pytest", set()),
     ],
 )
-def test_a_library_is_known_only_where_it_must_be(library: str, allowed: set[str]) -> None:
-    knowing = {module for module, tree in MODULES.items() if library in roots(tree) and not module.startswith("bench")}
-    assert knowing <= allowed
+def test_a_library_is_known_exactly_where_it_must_be(library: str, modules: set[str]) -> None:
+    assert {module for module in knowing(library) if module.startswith("flash")} == modules
 
 
-def test_handlers_never_see_a_store() -> None:
-    ours = {name for name in imports(MODULES["handlers"]) if name.startswith("flash.")}
-    assert not ours & {"flash.postgres", "flash.courier", "flash.leases", "flash.inboxes", "flash.redis_client"}
+def test_the_api_never_sees_a_store() -> None:
+    api = {name for module, tree in MODULES.items() if module.startswith("flash.api") for name in imports(tree)}
+    assert not {name for name in api if name.startswith(("flash.stores", "flash.purchase_rpc", "flash.config"))}
 
 
 def test_only_config_reads_the_environment() -> None:
@@ -123,4 +143,4 @@ def test_only_config_reads_the_environment() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") and isinstance(node.value, ast.Name)
     }
-    assert reading <= {"config"}
+    assert {module for module in reading if module.startswith("flash")} == {"flash.config"}

@@ -12,9 +12,9 @@ from typing import Generic
 
 import trio
 
-from flash.actors.mailbox import Answer, Body, Letter, Mailbox
+from flash.actors.mailbox import Answer, Body, Mailbox, PendingRequest
 from flash.errors import FlashError, OutcomeUnknown, Unavailable
-from flash.telemetry import Complaints
+from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +38,12 @@ class Batcher(Generic[Body, Answer]):
         self._perform = perform
         self._batch_max = batch_max
         self._workers = workers
-        self._mailbox: Mailbox[Letter[Body, Answer]] = Mailbox(waiting_max)
-        self._complain = Complaints(log)
+        self._mailbox: Mailbox[PendingRequest[Body, Answer]] = Mailbox(waiting_max)
+        self._warn = ThrottledLogger(log)
 
     async def ask(self, body: Body) -> Answer:
         """Raises `Overloaded` at once when too many wait, else whatever `perform` raised for the batch."""
-        letter: Letter[Body, Answer] = Letter(body)
+        letter: PendingRequest[Body, Answer] = PendingRequest(body)
         self._mailbox.put_nowait(letter)
         return await letter.wait_answer()
 
@@ -67,7 +67,7 @@ class Batcher(Generic[Body, Answer]):
             except FlashError as error:
                 # Whoever waits behind a batch that failed would only fail later, each batch after its own time-out.
                 waiting = self._mailbox.empty()
-                self._complain("%s: lost a batch of %d, refused %d: %s", self._name, len(letters), len(waiting), error)
+                self._warn("%s: lost a batch of %d, refused %d: %s", self._name, len(letters), len(waiting), error)
                 for letter in letters:
                     letter.fail(error)
                 for letter in waiting:

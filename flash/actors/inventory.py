@@ -30,7 +30,7 @@ class Delivered(Protocol):
     def command(self) -> Command: ...
 
     @property
-    def void_at(self) -> float:
+    def expires_at(self) -> float:
         """Trio time after which nobody waits for an answer."""
         ...
 
@@ -76,8 +76,8 @@ class InventoryActor(Generic[D]):
     async def _serve(self, deliveries: Sequence[D]) -> None:
         now = trio.current_time()
         # A command that nobody waits for is dropped undecided: its buyer has been told 503 already.
-        void = [d for d in deliveries if d.void_at <= now]
-        live = [d for d in deliveries if d.void_at > now]
+        void = [d for d in deliveries if d.expires_at <= now]
+        live = [d for d in deliveries if d.expires_at > now]
         outcomes = await self._decide(live) if live else []
         sold = [outcome.purchase for outcome in outcomes if isinstance(outcome, Sold)]
         if sold:

@@ -16,7 +16,7 @@ Body = TypeVar("Body")
 Answer = TypeVar("Answer")
 
 
-class Letter(Generic[Body, Answer]):
+class PendingRequest(Generic[Body, Answer]):
     """One request and the place for its answer, which one task awaits. Answering twice keeps the first answer."""
 
     __slots__ = ("_answer", "_error", "_is_answered", "_waiter", "body")

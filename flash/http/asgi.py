@@ -18,7 +18,7 @@ import trio
 
 from flash.errors import OutcomeUnknown, Overloaded, Unavailable
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream, problem, retry_after
-from flash.http.params import InvalidParameter, ascii_text, percent_decoded
+from flash.http.parameters import InvalidParameter, ascii_text, percent_decoded
 
 Handler = Callable[[Request], Awaitable[Answer]]
 SegmentHandler = Callable[[Request, str], Awaitable[Answer]]
@@ -255,7 +255,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
-    """Agree to start and to stop; what must be started and stopped is in the hands of `flash.app`."""
+    """Agree to start and to stop; what must be started and stopped is in the hands of `flash.processes.app`."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -18,10 +18,10 @@ from hypercorn.trio.run import worker_serve
 from hypercorn.utils import wrap_app
 
 from flash.errors import OperatorError
-from flash.http import guard
+from flash.http import hypercorn_guard
 from flash.http.asgi import App
 from flash.http.connection import Connection
-from flash.http.guard import GuardedConfig
+from flash.http.hypercorn_guard import GuardedConfig
 from flash.http.limits import HEAD_MAX_BYTES, Connections, Limits
 
 BACKLOG = 4_096
@@ -44,13 +44,13 @@ async def serve(
     stop: trio.Event,
     on_listening: Callable[[str], None],
     tls: Tls | None = None,
-    is_own: bool = True,
+    is_builtin: bool = True,
     listener: socket.socket | None = None,
 ) -> None:
     """Serve until `stop` is set, then answer what was accepted and return.
 
-    `is_own`: plain connections get the project's own handler, else Hypercorn's behind the guard. `listener`: a socket
-    from `listen` that other processes may accept from as well, instead of a new one on `host` and `port`.
+    `is_builtin`: plain connections get the project's own handler, else Hypercorn's behind the guard. `listener`: a
+    socket from `listen` that other processes may accept from as well, instead of a new one on `host` and `port`.
 
     Takes `limits.drain_seconds` plus about half a second at most, whatever the connections do. Port 0 is a free
     one; `on_listening` hears the address once connections are accepted. Raises `OperatorError`.
@@ -58,9 +58,9 @@ async def serve(
     listener = listener or listen(host, port)
     connections = Connections(limits)
     config = _configure(connections, tls)
-    config.serve_plain = partial(Connection.serve, app, connections) if is_own else None
+    config.serve_plain = partial(Connection.serve, app, connections) if is_builtin else None
     sockets = Sockets([listener], [], []) if tls else Sockets([], [listener], [])
-    guard.install()
+    hypercorn_guard.install()
     async with trio.open_nursery() as sweeping:
         sweeping.start_soon(connections.sweep)
         async with trio.open_nursery() as nursery:

@@ -1,0 +1,151 @@
+"""Who leads what on this host: takes leases, starts what they entitle to, and stops it when trust ends.
+
+The lease is the `CancelScope` round the leading task: its deadline lies `margin` before Redis would let go, counted
+from when the lease was asked for, and every renewal pushes it. In doubt, step down. The elector never sees a command,
+and nothing depends on it being right: every write is fenced in PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from flash.errors import FlashError
+
+log = logging.getLogger(__name__)
+
+_RELEASE_SECONDS = 1.0
+_RENEW_RETRY_SECONDS = 0.1
+_PAUSE_SECONDS = 0.5
+"""How long a lease is left alone here after its leading task has failed."""
+
+
+class Leases(Protocol):
+    async def acquire(self, keys: Sequence[str]) -> list[str]: ...
+    async def renew(self, keys: Sequence[str]) -> list[str]: ...
+    async def release(self, keys: Sequence[str]) -> None: ...
+
+
+class LeaseElector:
+    """Leads as many of the wanted leases as this host can get.
+
+    `list_wanted()` names the leases that want a leader; `lead(key)` does the leading until it is cancelled, fails or
+    has nothing left to lead; `on_release()` tells the other hosts that there is something to take.
+    """
+
+    def __init__(
+        self,
+        leases: Leases,
+        *,
+        list_wanted: Callable[[], Awaitable[Sequence[str]]],
+        lead: Callable[[str], Awaitable[None]],
+        on_release: Callable[[], Awaitable[None]],
+        lease_seconds: float,
+        margin_seconds: float,
+    ) -> None:
+        self._leases = leases
+        self._list_wanted = list_wanted
+        self._lead = lead
+        self._on_release = on_release
+        self._trusted_seconds = lease_seconds - margin_seconds
+        self._scan_seconds = min(1.0, lease_seconds / 3)
+        self._renew_seconds = lease_seconds / 3
+        self._led: dict[str, trio.CancelScope] = {}
+        self._paused_until: dict[str, float] = {}
+        self._woken = trio.Event()
+
+    def wake_up(self) -> None:
+        """Look for leases now instead of at the next scan."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Keep leading until cancelled; then give everything back, all at once."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_renewing)
+                while True:
+                    self._woken = trio.Event()  # before the scan: a wake_up during it tells of what it may have missed
+                    await self._scan(nursery)
+                    with trio.move_on_after(self._scan_seconds):
+                        await self._woken.wait()
+        finally:
+            await self._give_back(list(self._led))
+            self._led.clear()
+
+    async def _scan(self, nursery: trio.Nursery) -> None:
+        """Try for every lease that wants a leader."""
+        try:
+            wanted = [key for key in await self._list_wanted() if key not in self._led and not self._is_paused(key)]
+            asked_at = trio.current_time()
+            # Shielded: a lease that was won and not noted here would be given back by nobody.
+            with trio.CancelScope(shield=True):
+                acquired = await self._leases.acquire(wanted)
+            for key in acquired:
+                scope = trio.CancelScope(deadline=asked_at + self._trusted_seconds)
+                self._led[key] = scope
+                nursery.start_soon(self._lead_within, key, scope)
+        except FlashError as error:
+            log.warning("cannot look for leases: %s", error)
+
+    def _is_paused(self, key: str) -> bool:
+        until = self._paused_until.get(key)
+        if until is not None and until <= trio.current_time():
+            del self._paused_until[key]
+            until = None
+        return until is not None
+
+    async def _keep_renewing(self) -> None:
+        pause_seconds = self._renew_seconds
+        while True:
+            await trio.sleep(pause_seconds)
+            pause_seconds = self._renew_seconds
+            led = dict(self._led)
+            asked_at = trio.current_time()
+            try:
+                renewed = set(await self._leases.renew(list(led)))
+            except FlashError as error:
+                log.warning("cannot renew %d leases: %s", len(led), error)
+                pause_seconds = _RENEW_RETRY_SECONDS  # one lost answer need not cost them; trust runs out by itself
+                continue
+            for key, scope in led.items():
+                if self._led.get(key) is not scope:
+                    continue  # given back meanwhile, and perhaps taken again: the answer is not about that
+                if key in renewed:
+                    scope.deadline = asked_at + self._trusted_seconds
+                else:
+                    log.warning("lost %s", key)
+                    scope.cancel()
+
+    async def _lead_within(self, key: str, trust: trio.CancelScope) -> None:
+        try:
+            with trust:
+                await self._lead(key)
+            if trust.cancelled_caught:
+                log.warning("stopped leading %s: its lease is no longer ours for sure", key)
+        except FlashError as error:
+            log.warning("stopped leading %s: %s", key, error)
+            self._pause(key)
+        except Exception:  # one broken sale must not take the others of this host with it
+            log.exception("stopped leading %s because of a bug or damaged data", key)
+            self._pause(key)
+        finally:
+            if trio.current_effective_deadline() > -math.inf:  # else this host stops, and `run` gives all back at once
+                # in this order: a scan in between would take the lease again with our token and see it released
+                await self._give_back([key])
+                del self._led[key]
+
+    def _pause(self, key: str) -> None:
+        self._paused_until[key] = trio.current_time() + _PAUSE_SECONDS
+
+    async def _give_back(self, keys: list[str]) -> None:
+        """Shielded, so that the other side hears of it, and bounded, so that it cannot hang a shutdown."""
+        with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+            try:
+                await self._leases.release(keys)
+                await self._on_release()
+            except FlashError as error:
+                log.warning("could not release %d leases, they will expire: %s", len(keys), error)

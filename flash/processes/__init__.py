@@ -1,0 +1,1 @@
+"""The processes of a cluster: each module is the root of one, and wires it together."""

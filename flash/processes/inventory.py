@@ -1,0 +1,93 @@
+"""The root of an inventory process: builds it from its parts, and leads sales until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+
+import trio
+
+from flash.actors.inventory import InventoryActor
+from flash.actors.lease_elector import LeaseElector
+from flash.actors.sale_scheduler import SaleScheduler
+from flash.config import Config
+from flash.inventory import Inventory
+from flash.processes.lifecycle import (
+    open_database,
+    open_link,
+    open_redis_client,
+    run_process,
+    wait_until,
+    warn_of_eviction,
+)
+from flash.purchase_rpc import messages
+from flash.purchase_rpc.server import PurchaseServer
+from flash.stores.leases import Leases
+from flash.stores.postgres import Postgres
+from flash.stores.redis_client import ping
+
+log = logging.getLogger(__name__)
+
+_CONNECTIONS_MAX = 6
+_HANDOVER_SECONDS = 0.25
+"""How long a stopping inventory process goes on leading: web processes told to stop in the same instant get their
+last answers, and a successor is not kept waiting for longer."""
+
+
+def run_inventory(config: Config) -> int:
+    """Lead sales until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if anything died."""
+    return run_process(_run_inventory, config)
+
+
+async def _run_inventory(config: Config, stop: trio.Event) -> None:
+    async with (
+        open_database(config, stop, "flash inventory", _CONNECTIONS_MAX) as database,
+        open_redis_client(config) as lease_client,
+        open_link(config) as writer,
+        open_link(config) as reader,
+    ):
+        await wait_until("Redis", stop, lambda: ping(lease_client))
+        await warn_of_eviction(lease_client)
+        inboxes = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
+        elector = LeaseElector(
+            Leases(lease_client, config.lease_seconds),
+            list_wanted=partial(_list_wanted, database),
+            lead=partial(_lead, config, database, inboxes),
+            on_release=inboxes.notify,
+            lease_seconds=config.lease_seconds,
+            margin_seconds=config.lease_margin_seconds,
+        )
+        async with trio.open_nursery() as workers:
+            workers.start_soon(inboxes.run)
+            workers.start_soon(elector.run)
+            log.info("ready to lead")
+            await stop.wait()
+            await trio.sleep(_HANDOVER_SECONDS)
+            workers.cancel_scope.cancel()
+    log.info("stopped")
+
+
+async def _list_wanted(database: Postgres) -> list[str]:
+    return [messages.SCHEDULER_LEASE, *(messages.lease_key(sale_id) for sale_id in await database.list_leadable())]
+
+
+async def _lead(config: Config, database: Postgres, inboxes: PurchaseServer, key: str) -> None:
+    """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
+    if key == messages.SCHEDULER_LEASE:
+        log.info("leading the sale scheduler")
+        scheduler = SaleScheduler(
+            database,
+            inboxes.notify,
+            period_seconds=config.sale_period_seconds,
+            size=config.sale_size,
+            user_limit=config.user_limit,
+        )
+        await scheduler.run()
+        return
+    term, sale, purchases = await database.begin_term(messages.sale_of_lease(key))
+    log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
+    actor = InventoryActor(term, Inventory(sale, purchases), database, inboxes, batch_max=config.purchase_batch_max)
+    with inboxes.open(sale.id) as mailbox:
+        await inboxes.notify()  # our reader may be blocked on the sales that it knew before
+        await actor.run(mailbox)
+    log.info("done with sale %d: sold out", sale.id)

@@ -1,0 +1,1 @@
+"""One conversation through Redis: a web process asks, the leader of the sale answers."""

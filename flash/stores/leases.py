@@ -1,0 +1,68 @@
+"""Leases in Redis: who may try to lead. They elect and never fence; what they promise is checked by PostgreSQL.
+
+A lease is a key that holds its owner's token and expires. The token is known before the first word to Redis,
+so after a lost answer the next call finds out whether the lease is ours. redis-py's `Lock` does neither.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from flash.stores.redis_client import converse
+
+_ACQUIRE = """
+local owner = redis.call('GET', KEYS[1])
+if not owner or owner == ARGV[1] then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return 1
+end
+return 0
+"""
+_RENEW = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class Leases:
+    """The leases of one process. Every call is one round trip however many keys it names.
+
+    Raises `Unavailable` or `OutcomeUnknown`; after either, assume that nothing is held.
+    """
+
+    def __init__(self, client: Redis, lease_seconds: float) -> None:
+        self._client = client
+        self._milliseconds = int(lease_seconds * 1000)
+        self._token = secrets.token_hex(16)
+
+    async def acquire(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys` that are ours now, for the whole time to live from when this was asked."""
+        return await self._for_each(_ACQUIRE, keys, self._milliseconds)
+
+    async def renew(self, keys: Sequence[str]) -> list[str]:
+        """Those of `keys` that were still ours, and are for another time to live."""
+        return await self._for_each(_RENEW, keys, self._milliseconds)
+
+    async def release(self, keys: Sequence[str]) -> None:
+        """Give up those of `keys` that are ours."""
+        await self._for_each(_RELEASE, keys)
+
+    async def _for_each(self, script: str, keys: Sequence[str], *args: int) -> list[str]:
+        async def conversation() -> list[int]:
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys:
+                # one script call for each key, so that they may live on different nodes later
+                pipeline.eval(script, 1, key, self._token, *args)
+            done: list[int] = await pipeline.execute()
+            return done
+
+        if not keys:
+            return []
+        return [key for key, done in zip(keys, await converse(conversation), strict=True) if done]

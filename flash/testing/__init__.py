@@ -1,0 +1,1 @@
+"""Real stores and real clusters for tests, the project's own and those of its users."""

@@ -1,0 +1,189 @@
+"""A cluster of real processes for tests: `flash web` and `flash inventory` as the Procfile starts them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from flash.config import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 20.0
+QUICK = {"FLASH_LEASE_TTL": "1", "FLASH_LEASE_MARGIN": "0.2"}
+"""Settings under which a dead leader is replaced within a second."""
+
+
+class Process:
+    """One running process and everything that it has logged."""
+
+    def __init__(self, name: str, process: trio.Process) -> None:
+        self.name = name
+        self.log = ""
+        self._process = process
+        self._more = trio.Event()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    async def wait_for(self, pattern: str, *, seconds: float = START_SECONDS, after: int = 0) -> re.Match[str]:
+        """Wait until the log matches `pattern` at or after the character `after`."""
+        with trio.move_on_after(seconds):
+            while True:
+                more = self._more
+                if found := re.compile(pattern).search(self.log, after):
+                    return found
+                await more.wait()
+        raise AssertionError(f"{self.name} did not log {pattern!r} within {seconds} s:\n{self.log}")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        self._process.terminate()
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self._process.send_signal(signal.SIGCONT)
+
+    async def wait(self, seconds: float = 10.0) -> int:
+        """The exit code."""
+        with trio.fail_after(seconds):
+            return await self._process.wait()
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    async def follow(self) -> None:
+        assert self._process.stderr is not None
+        async for piece in self._process.stderr:
+            self.log += bytes(piece).decode()
+            self._more.set()
+            self._more = trio.Event()
+
+
+class Cluster:
+    """Processes on one pair of stores. `settings` are environment variables of all of them."""
+
+    def __init__(self, nursery: trio.Nursery, database_url: str, redis_url: str, settings: dict[str, str]) -> None:
+        self._nursery = nursery
+        self._environment = {
+            **environment(),
+            "DATABASE_URL": database_url,
+            "REDIS_URL": redis_url,
+            "PYTHONPATH": str(ROOT),
+            "PORT": "0",
+            "WEB_CONCURRENCY": "1",
+            **settings,
+        }
+        self.database_url = database_url
+        self.processes: list[Process] = []
+
+    async def start(self, *command: str, **settings: str) -> Process:
+        """Start `flash <command>` without waiting for anything."""
+        process = Process(
+            f"{command[0]}.{len(self.processes) + 1}",
+            await trio.lowlevel.open_process(
+                [sys.executable, "-m", "flash", *command],
+                cwd=ROOT,
+                env={**self._environment, **settings},
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+            ),
+        )
+        self.processes.append(process)
+        self._nursery.start_soon(process.follow)
+        return process
+
+    async def start_web(self, **settings: str) -> tuple[Process, str]:
+        """A web process that serves, and its address."""
+        process = await self.start("web", **settings)
+        return process, (await process.wait_for(r"listening on (http://\S+)")).group(1)
+
+    async def start_inventory(self, **settings: str) -> Process:
+        """An inventory process that is ready to lead."""
+        process = await self.start("inventory", **settings)
+        await process.wait_for("ready to lead")
+        return process
+
+    def named(self, name: str) -> list[Process]:
+        """The `web` or the `inventory` processes."""
+        return [process for process in self.processes if process.name.startswith(name)]
+
+    async def leader_of(self, sale_id: int = 1) -> Process:
+        """The process that began the latest term of the sale (as its log tells)."""
+        return (await self.term_of(sale_id))[1]
+
+    async def term_of(
+        self, sale_id: int = 1, *, beyond: int = 0, seconds: float = START_SECONDS
+    ) -> tuple[int, Process]:
+        """The epoch and the leader of the sale's latest term, which must be later than epoch `beyond`."""
+        pattern = re.compile(rf"leading sale {sale_id}, epoch (\d+)")
+        with trio.move_on_after(seconds):
+            while True:
+                terms = [(int(epoch), process) for process in self.processes for epoch in pattern.findall(process.log)]
+                latest = max(terms, key=lambda term: term[0], default=(0, None))
+                if latest[1] is not None and latest[0] > beyond:
+                    return latest[0], latest[1]
+                await trio.sleep(0.01)
+        raise AssertionError(f"no term of sale {sale_id} beyond epoch {beyond} within {seconds} s")
+
+    def dump(self) -> str:
+        return "\n".join(f"--- {process.name} (pid {process.pid})\n{process.log}" for process in self.processes)
+
+    def kill_all(self) -> None:
+        for process in self.processes:
+            if process.is_running():
+                process.resume()
+                process.kill()
+
+
+async def until(condition: Callable[[], object], *, seconds: float = START_SECONDS) -> None:
+    """Wait until `condition()` holds: for what tells nobody that it has changed."""
+    with trio.fail_after(seconds):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def running_cluster(
+    database_url: str, redis_url: str, *, web: int = 0, inventory: int = 0, **settings: str
+) -> AsyncIterator[tuple[Cluster, list[str]]]:
+    """A cluster with that many serving processes, and the addresses of its web processes. All die at the end."""
+    async with trio.open_nursery() as nursery:
+        cluster = Cluster(nursery, database_url, redis_url, settings)
+        try:
+            async with trio.open_nursery() as starting:
+                addresses: list[str] = []
+
+                async def start_web() -> None:
+                    addresses.append((await cluster.start_web())[1])
+
+                for _ in range(web):
+                    starting.start_soon(start_web)
+                for _ in range(inventory):
+                    starting.start_soon(cluster.start_inventory)
+            if inventory:
+                await cluster.leader_of()
+            yield cluster, addresses
+        except BaseException:
+            sys.stderr.write(cluster.dump())
+            raise
+        finally:
+            cluster.kill_all()
+            nursery.cancel_scope.cancel()

@@ -1,0 +1,85 @@
+"""Real stores for tests: how the fixtures of conftest.py start, fill and remove them. No fake is in here."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from flash.config import environment
+from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres
+
+SCHEMA = Path(__file__).resolve().parents[2] / "schema.sql"
+
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def private_directory() -> Iterator[Path]:
+    """A 0700 directory with a short path (it holds sockets), removed at the end: clusters are too big to keep."""
+    folder = Path(tempfile.mkdtemp(prefix="ft-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running_postgres(**settings: str) -> Iterator[EmbeddedPostgres]:
+    """A PostgreSQL of one's own, its database `flash` empty. `settings` are passed to the server."""
+    with private_directory() as folder:
+        server = EmbeddedPostgres(folder, settings=settings)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.resume()
+            server.kill()
+
+
+@contextlib.contextmanager
+def running_valkey() -> Iterator[EmbeddedValkey]:
+    """A Valkey of one's own, empty."""
+    with private_directory() as folder:
+        server = EmbeddedValkey(folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.resume()
+            server.kill()
+
+
+@contextlib.contextmanager
+def fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a new database that is a copy of `flash`; sessions that are still open at the end are ended."""
+    name = f"test_{next(_numbers)}"
+    psql(server, f"CREATE DATABASE {name} TEMPLATE flash")
+    try:
+        yield server.url.replace("/flash?", f"/{name}?")
+    finally:
+        if server.is_running():
+            psql(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def apply_schema(server: EmbeddedPostgres) -> None:
+    """Run schema.sql in the database `flash`."""
+    psql(server, SCHEMA.read_text(), database="flash")
+
+
+def psql(server: EmbeddedPostgres, sql: str, *, database: str = "postgres") -> str:
+    """Run `sql`; what it printed, one line a row, fields parted by `|`."""
+    done = subprocess.run(
+        [find_postgres() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", server.socket_dir, "-U", "flash", database],
+        input=sql,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()

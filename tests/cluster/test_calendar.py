@@ -1,0 +1,325 @@
+"""How sales open: prepared ahead, each exactly once, at their boundaries, and by no clock but the database's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import trio
+
+from flash import bridge
+from flash.domain import SaleId
+from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
+from flash.stores.postgres import Postgres, open_postgres
+from flash.testing import stores
+from flash.testing.client import Client
+from flash.testing.cluster import QUICK, ROOT, running_cluster
+from tests.cluster.history import History, verify
+
+DAY_SECONDS = 86_400
+SHIFTED_CLOCK = """
+import time
+
+_SHIFT_SECONDS = {shift}
+_time, _time_ns = time.time, time.time_ns
+time.time = lambda: _time() + _SHIFT_SECONDS
+time.time_ns = lambda: _time_ns() + _SHIFT_SECONDS * 10**9
+"""
+"""A `sitecustomize` by which a process takes its host's wall clock to be wrong."""
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[Any]:
+    """An asyncpg connection, to be used through `bridge.call_asyncio`."""
+
+    async def connect() -> Any:
+        return await asyncpg.connect(url, ssl=False)
+
+    async with bridge.open_loop():
+        connection = await bridge.call_asyncio(connect)
+        try:
+            yield connection
+        finally:
+            connection.terminate()
+
+
+@asynccontextmanager
+async def two_pools(url: str) -> AsyncIterator[tuple[Any, list[Postgres]]]:
+    """A connection to look with, and the stores of two processes."""
+    async with connected(url) as connection:
+        options: dict[str, Any] = {"connections_max": 10, "timeout_seconds": 10.0, "code_ttl_seconds": 3600.0}
+        async with open_postgres(url, name="one", **options) as one, open_postgres(url, name="two", **options) as two:
+            yield connection, [one, two]
+
+
+async def rows(connection: Any, sql: str, *args: object) -> list[Any]:
+    found: list[Any] = await bridge.call_asyncio(connection.fetch, sql, *args)
+    return found
+
+
+async def watch_openings(addresses: list[str], database_url: str, history: History, sales: int, size: int) -> SaleId:
+    """Knock at the next `sales` sales until they are open, and let the database say who was right. The last one.
+
+    Every web process is asked all the time, and every attempt is a row with the database's time beside its outcome.
+    """
+    async with connected(database_url) as connection:
+        ((newest,),) = await rows(connection, "SELECT max(id) FROM sales")
+    last = SaleId(newest + sales)  # that one may open before the first knock
+
+    async def knock(address: str) -> None:
+        async with Client(address) as client:
+            for sale in range(newest, last + 1):
+                while True:
+                    if await history.checkout(client, f"{address[-5:]}-{sale}", (sale - 1) * size + 1):
+                        break
+                    await trio.sleep(0.02)
+
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for address in addresses:
+                nursery.start_soon(knock, address)
+    async with connected(database_url) as connection:
+        wrong = await rows(
+            connection,
+            """
+            SELECT c.attempted_at, s.starts_at, c.outcome FROM checkouts c JOIN sales s ON s.id = c.sale_id
+            WHERE c.outcome <> CASE WHEN s.starts_at <= c.attempted_at THEN 'issued' ELSE 'sale_not_open' END
+            """,
+        )
+        assert not wrong, wrong
+        knocked = await rows(
+            connection,
+            """
+            SELECT sale_id FROM checkouts WHERE sale_id > $1 AND outcome IN ('issued', 'sale_not_open')
+            GROUP BY sale_id HAVING count(DISTINCT outcome) = 2 ORDER BY sale_id
+            """,
+            newest,
+        )
+        assert [row["sale_id"] for row in knocked] == list(range(newest + 1, last + 1))
+    return last
+
+
+async def check_calendar(database_url: str, period_seconds: int, size: int, at_least: int) -> None:
+    """Sales 1, 2, 3 … begin one period after the other, each with the next `size` items."""
+    async with connected(database_url) as connection:
+        sales = await rows(connection, "SELECT * FROM sales ORDER BY starts_at")
+    assert [sale["id"] for sale in sales] == list(range(1, len(sales) + 1))
+    assert len(sales) >= at_least
+    for n, sale in enumerate(sales):
+        assert sale["starts_at"] - sales[0]["starts_at"] == n * timedelta(seconds=period_seconds)
+        assert sale["starts_at"].timestamp() % period_seconds == 0
+        assert (sale["first_item_id"], sale["stock"]) == (n * size + 1, size)
+
+
+async def test_five_sales_open_at_their_boundaries_by_two_clocks_at_once_and_the_first_goes_on_selling(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    history = History()
+    settings = {"FLASH_SALE_PERIOD": "2", "FLASH_SALE_SIZE": "4", **QUICK}
+    # with a Redis of its own each inventory process is sure to be the only clock there is
+    with stores.running_valkey() as other_valkey:
+        async with running_cluster(postgres, valkey.url, web=1, inventory=1, **settings) as (cluster, addresses):
+            other = await cluster.start_inventory(REDIS_URL=other_valkey.url)
+            for process in cluster.processes:
+                if process.name.startswith("inventory"):
+                    await process.wait_for("leading the sale scheduler")
+            last = await watch_openings(addresses, postgres, history, 4, 4)
+            assert last >= 5
+            await check_calendar(postgres, 2, 4, last)
+            other.kill()
+            async with Client(addresses[0]) as client:
+                listed = (await client.get("/sales?limit=1000")).json()["sales"]
+                assert {sale["status"] for sale in listed if sale["id"] <= last} == {"open"}
+                for sale in (1, last):
+                    for item in range(sale * 4 - 3, sale * 4 + 1):
+                        await buy(history, client, client, f"buyer-{sale}", item)
+                statuses = [(await client.get(f"/sales/{sale}")).json()["status"] for sale in (1, 2, last)]
+                assert statuses == ["sold_out", "open", "sold_out"]
+            assert len(history.sold) == 8
+    await verify(history, postgres, sold_out=True)
+
+
+async def buy(history: History, one: Client, other: Client, user: str, item: int) -> None:
+    """Check out and purchase, until heard: leadership may be on the move, and the key makes repeating safe."""
+    with trio.fail_after(20):
+        while True:
+            if code := await history.checkout(one, user, item):
+                break
+            await trio.sleep(0.05)
+        while True:
+            if answer := await history.purchase(other, code, f"{user}-{item}"):
+                break
+            await trio.sleep(0.05)
+    assert answer.status == 200, answer.body
+
+
+async def test_the_clock_moves_on_when_its_leader_is_killed_and_no_sale_is_missed(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    settings = {"FLASH_SALE_PERIOD": "4", "FLASH_SALE_SIZE": "4", **QUICK}
+    history = History()
+    async with running_cluster(postgres, valkey.url, web=1, inventory=2, **settings) as (cluster, addresses):
+        first = next(process for process in cluster.processes if "leading the sale scheduler" in process.log)
+        first.kill()
+        second = next(p for p in cluster.processes if p.name.startswith("inventory") and p is not first)
+        await second.wait_for("leading the sale scheduler")
+        last = await watch_openings(addresses, postgres, history, 1, 4)
+        await check_calendar(postgres, 4, 4, last)
+
+
+async def test_processes_whose_wall_clocks_are_an_hour_wrong_open_the_same_sales(
+    postgres: str, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    history = History()
+    settings = {"FLASH_SALE_PERIOD": "2", "FLASH_SALE_SIZE": "4", **QUICK}
+    async with running_cluster(postgres, valkey.url, web=0, inventory=0, **settings) as (cluster, _):
+        ahead = _wrong_clock(tmp_path, 3600)
+        behind = _wrong_clock(tmp_path, -3600)
+        addresses = [(await cluster.start_web(PYTHONPATH=path))[1] for path in (ahead, behind)]
+        first = await cluster.start_inventory(PYTHONPATH=ahead)
+        await cluster.leader_of()
+        for address, shift in zip(addresses, (3600, -3600), strict=True):
+            async with Client(address) as client:
+                date = (await client.get("/livez")).header(b"date")
+            assert date is not None
+            told = parsedate_to_datetime(date.decode()).timestamp()
+            assert abs(told - time.time() - shift) < 60, "the clock should have been wrong"
+        second = await cluster.start_inventory(PYTHONPATH=behind)
+        first.kill()  # from here on the other one schedules
+        await second.wait_for("leading the sale scheduler")
+        last = await watch_openings(addresses, postgres, history, 2, 4)
+        await check_calendar(postgres, 2, 4, last)
+        async with connected(postgres) as connection:
+            ((ages,),) = await rows(connection, "SELECT array_agg(now() - attempted_at) FROM checkouts")
+            assert all(timedelta(0) <= age < timedelta(minutes=1) for age in ages)
+        async with Client(addresses[0]) as one, Client(addresses[1]) as other:
+            await buy(history, one, other, "ann", 2)
+    await verify(history, postgres, sold_out=False)
+
+
+def _wrong_clock(folder: Path, shift_seconds: int) -> str:
+    """A PYTHONPATH under which Python's wall clock is `shift_seconds` ahead."""
+    home = folder / str(shift_seconds)
+    home.mkdir()
+    (home / "sitecustomize.py").write_text(SHIFTED_CLOCK.format(shift=shift_seconds))
+    return f"{home}:{ROOT}"
+
+
+async def test_twenty_callers_at_once_make_each_sale_once(postgres: str) -> None:
+    async with two_pools(postgres) as (connection, pools):
+        for _ in range(20):
+            await rows(connection, "TRUNCATE sales")
+            made: list[SaleId] = []
+
+            async def prepare(store: Postgres, made: list[SaleId] = made) -> None:
+                mine, _ = await store.prepare_sales(DAY_SECONDS, 5, 10)
+                made.extend(mine)
+
+            async with trio.open_nursery() as nursery:
+                for n in range(20):
+                    nursery.start_soon(prepare, pools[n % 2])
+            sales = await rows(connection, "SELECT id, first_item_id FROM sales ORDER BY id")
+            assert [tuple(sale) for sale in sales] in ([(1, 1), (2, 6)], [(1, 1), (2, 6), (3, 11)])  # midnight
+            assert sorted(made) == [sale["id"] for sale in sales]
+
+
+async def test_callers_who_race_across_boundaries_leave_no_gap_and_make_nothing_twice(postgres: str) -> None:
+    async with two_pools(postgres) as (_, pools):
+        made: list[SaleId] = []
+
+        async def prepare(store: Postgres) -> None:
+            for _ in range(60):
+                mine, seconds = await store.prepare_sales(1, 3, 10)
+                assert seconds <= 1
+                made.extend(mine)
+                await trio.sleep(max(0.0, min(seconds, 0.05)))
+
+        with trio.move_on_after(4):
+            async with trio.open_nursery() as nursery:
+                for n in range(20):
+                    nursery.start_soon(prepare, pools[n % 2])
+        await check_calendar(postgres, 1, 3, 2)
+        assert len(set(made)) == len(made)
+
+
+async def test_the_current_sale_and_the_next_exist_after_any_start_and_any_stop(postgres: str) -> None:
+    period = _quiet_period()
+    async with two_pools(postgres) as (connection, (store, _)):
+        assert (await store.prepare_sales(period, 5, 10))[0] == [1, 2]
+        ((began, since, ahead),) = await rows(
+            connection,
+            """
+            SELECT (SELECT starts_at FROM sales WHERE id = 1) <= now(),
+                   extract(epoch FROM now() - (SELECT starts_at FROM sales WHERE id = 1))::float8,
+                   extract(epoch FROM (SELECT starts_at FROM sales WHERE id = 2) - now())::float8
+            """,
+        )
+        assert began
+        assert 0 <= since < period
+        assert since + ahead == pytest.approx(period, abs=0.001)
+        made, seconds = await store.prepare_sales(period, 5, 10)
+        assert not made
+        assert seconds == pytest.approx(ahead, abs=5)
+
+        # the service slept for ten periods: what it missed is not made up for, the present one is there at once
+        await rows(connection, "UPDATE sales SET starts_at = starts_at - $1 * interval '10 s'", period)
+        assert (await store.prepare_sales(period, 5, 10))[0] == [3, 4]
+        current = await store.current_sale()
+        assert current is not None
+        assert (current.id, current.first_item_id, current.is_open) == (3, 11, True)
+        assert await rows(connection, "SELECT count(*) FROM sales WHERE starts_at > now()") == [(1,)]
+
+        # it stopped just long enough for its next sale to have begun
+        await rows(connection, "UPDATE sales SET starts_at = starts_at - $1 * interval '1 s'", period)
+        assert (await store.prepare_sales(period, 5, 10))[0] == [5]
+
+
+@pytest.mark.parametrize(("size", "user_limit"), [(7, 10), (5, 3)])
+async def test_new_settings_hold_for_sales_that_have_not_begun_and_touch_no_other(
+    postgres: str, size: int, user_limit: int
+) -> None:
+    period = _quiet_period()
+    async with two_pools(postgres) as (connection, (store, _)):
+        await store.prepare_sales(period, 5, 10)
+        assert (await store.prepare_sales(period, size, user_limit))[0] == [2]
+        wanted = [(1, 1, 5, 10), (2, 6, size, user_limit)]
+        shown = "SELECT id, first_item_id, stock, user_limit FROM sales ORDER BY id"
+        assert [tuple(row) for row in await rows(connection, shown)] == wanted
+        assert (await store.prepare_sales(period, size, user_limit))[0] == []
+
+        # a leader has taken it up already: too late
+        await store.begin_term(SaleId(2))
+        assert (await store.prepare_sales(period, 9, 9))[0] == []
+        assert [tuple(row) for row in await rows(connection, shown)] == wanted
+
+
+async def test_a_new_period_replaces_the_prepared_sale_and_opens_its_own_current_one(postgres: str) -> None:
+    period = _quiet_period()
+    async with two_pools(postgres) as (connection, (store, _)):
+        await store.prepare_sales(period, 5, 10)
+        assert (await store.prepare_sales(period - 1, 5, 10))[0] == [2, 3]
+        sales = await rows(connection, "SELECT id, first_item_id, starts_at <= now(), starts_at FROM sales ORDER BY id")
+        assert [tuple(sale)[:3] for sale in sales] == [(1, 1, True), (2, 6, True), (3, 11, False)]
+        assert sales[2]["starts_at"] - sales[1]["starts_at"] == timedelta(seconds=period - 1)
+
+
+def _quiet_period() -> int:
+    """A period of which, and of the one a second shorter, no boundary comes within half an hour."""
+    now = time.time()
+    return next(p for p in range(7200, DAY_SECONDS) if all(q - now % q > 1800 for q in (p, p - 1)))
+
+
+async def test_a_sale_about_to_begin_is_not_replaced(own_postgres: EmbeddedPostgres) -> None:
+    url = own_postgres.url
+    async with two_pools(url) as (connection, (store, _)):
+        await store.prepare_sales(_quiet_period(), 5, 10)
+        await rows(connection, "UPDATE sales SET starts_at = now() + interval '9 s' WHERE id = 2")
+        await store.prepare_sales(_quiet_period(), 6, 10)
+        assert [row[0] for row in await rows(connection, "SELECT stock FROM sales WHERE id = 2")] == [5]

@@ -1,0 +1,154 @@
+"""A real server on a free port in the test's own process, with either handler of connections, for the HTTP tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
+from typing import Protocol
+
+import pytest
+import trio
+
+from flash.http.asgi import App
+from flash.http.limits import Limits
+from flash.http.message import Request, Response, Stream, Write, json_response
+from flash.http.server import Tls, serve
+from flash.testing.client import Client
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
+SECOND = b"GET /second HTTP/1.1\r\nHost: h\r\n\r\n"
+BIG = 32 * 2**20
+
+
+class Site:
+    """A small application whose slow handler waits for the test; it counts what reached a handler."""
+
+    def __init__(self, body_seconds: float) -> None:
+        self.calls: list[str] = []
+        self.slow_began = trio.Event()
+        self.slow_may_end = trio.Event()
+        self.slow_ended = trio.Event()
+        self.listeners = 0
+        self.events_may_end = trio.Event()
+        self.events_flood = 0
+        self.app = App(
+            {
+                ("GET", "/"): self.hello,
+                ("POST", "/"): self.hello,
+                ("GET", "/second"): self.hello,
+                ("GET", "/slow"): self.slow,
+                ("GET", "/big"): self.big,
+                ("GET", "/events"): self.events,
+            },
+            body_seconds=body_seconds,
+        )
+
+    async def hello(self, request: Request) -> Response:
+        self.calls.append(request.path)
+        return json_response(200, {"n": len(self.calls)})
+
+    async def slow(self, request: Request) -> Response:
+        self.slow_began.set()
+        await self.slow_may_end.wait()
+        self.slow_ended.set()
+        return json_response(200, "slow")
+
+    async def events(self, request: Request) -> Stream:
+        return Stream(self._tell, b"text/event-stream", ((b"cache-control", b"no-store"),))
+
+    async def _tell(self, write: Write) -> None:
+        """Say hello at once, and a flood at the end if the test wants one."""
+        self.listeners += 1
+        try:
+            await write(b"data: hello\n\n")
+            await self.events_may_end.wait()
+            for _ in range(self.events_flood):
+                await write(b"x" * 65_536)
+                await trio.lowlevel.checkpoint()
+        finally:
+            self.listeners -= 1
+
+    async def big(self, request: Request) -> Response:
+        return Response(200, b"x" * BIG)
+
+
+class Running:
+    """A server in the test's own process; `ended` is set when `serve` has returned."""
+
+    def __init__(self, limits: Limits, *, is_builtin: bool) -> None:
+        self.site = Site(limits.body_seconds)
+        self.is_builtin = is_builtin
+        self.address = ""
+        self.listening = trio.Event()
+        self.stop = trio.Event()
+        self.ended = trio.Event()
+
+    def hear(self, address: str) -> None:
+        self.address = address
+        self.listening.set()
+
+    async def run(self, limits: Limits, tls: Tls | None) -> None:
+        await serve(
+            self.site.app,
+            host="127.0.0.1",
+            port=0,
+            limits=limits,
+            stop=self.stop,
+            on_listening=self.hear,
+            tls=tls,
+            is_builtin=self.is_builtin,
+        )
+        self.ended.set()
+
+    async def assert_answers(self) -> None:
+        async with Client(self.address) as client:
+            assert (await client.get("/")).status == 200
+
+
+class Serving(Protocol):
+    """Starts a server; at the end it must still be running, or have been told to stop."""
+
+    def __call__(
+        self, limits: Limits | None = None, *, tls: Tls | None = None
+    ) -> AbstractAsyncContextManager[Running]: ...
+
+
+@pytest.fixture(params=["own", "hypercorn"])
+def serving(request: pytest.FixtureRequest) -> Serving:
+    """A server with the project's own handler, and one with Hypercorn's behind the guard."""
+    return partial(serving_on, request.param == "own")
+
+
+@asynccontextmanager
+async def serving_on(
+    is_builtin: bool, limits: Limits | None = None, *, tls: Tls | None = None
+) -> AsyncIterator[Running]:
+    limits = limits or Limits(drain_seconds=0.3)
+    running = Running(limits, is_builtin=is_builtin)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(running.run, limits, tls)
+        await running.listening.wait()
+        yield running
+        assert running.stop.is_set() or not running.ended.is_set(), "the server stopped by itself"
+        running.stop.set()
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """What is waited for must come within `seconds`, and not merely in the end."""
+    with trio.fail_after(seconds):
+        yield
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(3):
+        while not condition():  # noqa: ASYNC110 - descriptors set no event
+            await trio.sleep(0.002)
+
+
+def descriptors() -> int:
+    """How many files this process has open."""
+    return len(os.listdir("/dev/fd"))

@@ -1,0 +1,177 @@
+"""Crowds and garbage over real sockets: the server goes on, leaks nothing, and answers whoever asks next."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+import pytest
+import trio
+
+from flash.http.limits import Limits
+from flash.testing.client import Client, host_and_port, raw
+from flash.testing.cluster import ROOT
+from tests.http.cases import REFUSED, TAKEN
+from tests.http.site import GET, Serving, at_most, descriptors, serving_on, until
+from tests.http.test_parser import FUZZ_SEED, in_pieces, mutants
+
+IDLE = 10_000
+FUZZ_INPUTS = int(os.environ.get("FLASH_FUZZ_TCP_INPUTS", "300"))
+
+CROWD = """
+import socket, sys
+host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+crowd = [socket.create_connection((host, port)) for _ in range(count)]
+print("here", flush=True)
+sys.stdin.read()
+"""
+SERVER = """
+import resource, sys, trio
+from flash.http.asgi import App
+from flash.http.limits import Limits
+from flash.http.message import json_response
+from flash.http.server import serve
+async def hello(request):
+    return json_response(200, "hello")
+async def main():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    await serve(App({("GET", "/"): hello}), host="127.0.0.1", port=0, limits=Limits(), stop=trio.Event(),
+                on_listening=lambda address: print(address, flush=True), is_builtin=sys.argv[1] == "own")
+trio.run(main)
+"""
+
+
+@contextmanager
+def descriptors_allowed(count: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        pytest.skip(f"this user may have {hard:,} open files, and {count:,} are needed")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@asynccontextmanager
+async def python(script: str, *arguments: str) -> AsyncIterator[str]:
+    """A child that runs `script` until it loses its stdin or its life; what it said first."""
+    async with trio.open_nursery() as nursery:
+        child = await trio.lowlevel.open_process(
+            [sys.executable, "-c", script, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+        )
+        try:
+            assert child.stdout is not None
+            with trio.fail_after(60):
+                yield (await child.stdout.receive_some()).decode().strip()
+        finally:
+            child.kill()
+            nursery.cancel_scope.shield = True
+            await child.wait()
+
+
+async def test_ten_thousand_idle_connections_keep_nobody_waiting(serving: Serving) -> None:
+    with descriptors_allowed(IDLE + 500):
+        async with serving(Limits(drain_seconds=20)) as running:
+            host, port = host_and_port(running.address)
+            crowd = IDLE if running.is_builtin else IDLE // 10  # Hypercorn takes a millisecond for each
+            async with python(CROWD, host, str(port), str(crowd)) as said, Client(running.address) as client:
+                assert said == "here"
+                await client.get("/")  # once those before it have been taken
+                with at_most(10):
+                    for _ in range(20):
+                        assert (await client.get("/")).status == 200
+                running.stop.set()
+                with at_most(20):
+                    await running.ended.wait()
+
+
+@pytest.mark.parametrize("handler", ["own", "hypercorn"])
+async def test_out_of_descriptors_those_who_are_connected_are_served_and_others_once_one_leaves(handler: str) -> None:
+    async with python(SERVER, handler) as address, Client(address) as first:
+        assert (await first.get("/")).status == 200
+        crowd = [await trio.open_tcp_stream(*host_and_port(address)) for _ in range(100)]
+        for _ in range(10):
+            with at_most(1):
+                assert (await first.get("/")).status == 200
+        for stream in crowd:
+            await stream.aclose()
+        with at_most(2):
+            async with Client(address) as late:
+                assert (await late.get("/")).status == 200
+
+
+async def test_the_table_of_requests_holds_over_a_real_connection(serving: Serving) -> None:
+    async with serving() as running:
+        for case in TAKEN:
+            if running.is_builtin or not case.unlike_h11:
+                data = case.data * 3 + GET + b"Connection: close\r\n\r\n"
+                assert len(_statuses(await raw(running.address, data))) == 4, case
+        for case in REFUSED:
+            statuses = _statuses(await raw(running.address, case.data + GET + b"\r\n", is_half_closed=True))
+            if running.is_builtin:
+                assert statuses == [case.status], case
+            elif not case.unlike_h11:
+                assert len(statuses) == 1, case
+                assert statuses[0] >= 400, case
+        await running.assert_answers()
+
+
+async def test_whatever_is_sent_gets_a_status_or_a_close_and_the_next_is_answered(serving: Serving) -> None:
+    """FLASH_FUZZ_TCP_INPUTS and FLASH_FUZZ_SEED choose how many and which."""
+    inputs = mutants(FUZZ_SEED, FUZZ_INPUTS)
+
+    async def send_some() -> None:
+        for data, luck in inputs:
+            answer = await _send_in_pieces(running.address, in_pieces(data, luck))
+            assert not answer or answer.startswith(b"HTTP/1.1 "), data
+            assert set(_statuses(answer)) <= {100, 200, 400, 404, 405, 408, 413, 414, 431, 501, 505}, data
+
+    async with serving(Limits(drain_seconds=0.3)) as running:
+        await running.assert_answers()
+        before = descriptors()
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(send_some)
+        await until(lambda: descriptors() <= before)
+        await running.assert_answers()
+
+
+def _statuses(answer: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", answer)]
+
+
+async def _send_in_pieces(address: str, pieces: list[bytes]) -> bytes:
+    heard = b""
+    stream = await trio.open_tcp_stream(*host_and_port(address))
+    with at_most(5), suppress(trio.BrokenResourceError):
+        async with stream:
+            for piece in pieces:
+                await stream.send_all(piece)
+                await trio.lowlevel.checkpoint()
+            await stream.send_eof()
+            while data := await stream.receive_some(65_536):
+                heard += data
+    return heard
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"])
+@pytest.mark.parametrize("target", [b"/", b"/second?a=%20", b"/nowhere", b"/%zz", b"*", b"http://h/"])
+async def test_both_handlers_answer_alike_to_the_byte(method: bytes, target: bytes) -> None:
+    request = method + b" " + target + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    answers = []
+    for is_builtin in (True, False):
+        async with serving_on(is_builtin) as running:
+            head, _, body = (await raw(running.address, request)).partition(b"\r\n\r\n")
+        line, *headers = head.split(b"\r\n")
+        answers.append((line.split()[1], sorted(h.lower() for h in headers if h[:5] != b"date:"), body))
+    assert answers[0] == answers[1]

@@ -1,0 +1,216 @@
+"""The parser alone, which has no socket: each raw request whole, cut everywhere and pipelined, beside h11's verdict."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import h11
+import pytest
+
+from flash.http.limits import HEADERS_MAX
+from flash.http.message import Header
+from flash.http.parser import READ_BYTES, Phase, RequestParser
+from tests.http.cases import GET, LAST, POST, REFUSED, TAKEN, Case
+
+FUZZ_INPUTS = int(os.environ.get("FLASH_FUZZ_INPUTS", "100000"))
+FUZZ_SEED = int(os.environ.get("FLASH_FUZZ_SEED", "1"))
+STATUSES = {400, 413, 414, 431, 501, 505}
+BODY_MAX_BYTES = 65_536
+FRAMING = (b"content-length", b"transfer-encoding")
+
+
+@dataclass
+class Verdict:
+    """What became of some bytes: method, target (less its `?`), fields and body of what was taken; a refusal."""
+
+    taken: list[tuple[str, bytes, list[Header], bytes]] = field(default_factory=list)
+    status: int | None = None
+    phase: Phase = Phase.IDLE
+    most_ready: int = field(default=0, compare=False)
+
+
+def judge(pieces: Iterable[bytes]) -> Verdict:
+    """Feed a parser as a connection does."""
+    parser = RequestParser(BODY_MAX_BYTES, keeps_bodies=True)
+    verdict = Verdict()
+    for piece in pieces:
+        for start in range(0, len(piece), READ_BYTES):
+            parser.feed(piece[start : start + READ_BYTES])
+            verdict.most_ready = max(verdict.most_ready, len(parser.ready))
+            while parser.ready:
+                incoming = parser.ready.popleft()
+                request = incoming.request
+                assert len(request.header_values(b"host")) == 1 or incoming.version == "1.0"
+                assert len(request.headers) <= HEADERS_MAX
+                target = request.raw_path + request.query
+                verdict.taken.append((request.method, target, fields(request.headers), incoming.body))
+                if incoming.is_last:
+                    return verdict
+            if parser.refusal is not None:
+                verdict.status = parser.refusal.status
+                return verdict
+    verdict.phase = parser.phase
+    return verdict
+
+
+def judge_h11(data: bytes) -> Verdict:
+    """The first request, if h11 takes it; status 400 stands for all of its refusals."""
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=200_000)
+    connection.receive_data(data)
+    body, request = b"", None
+    try:
+        while True:
+            event = connection.next_event()
+            if isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                assert request is not None
+                target = request.target.replace(b"?", b"", 1)
+                return Verdict([(request.method.decode(), target, fields(request.headers), body)])
+            else:
+                return Verdict()
+    except h11.RemoteProtocolError:
+        return Verdict(status=400)
+
+
+def fields(headers: Iterable[Header]) -> list[Header]:
+    """Without those of the framing, which h11 rewrites."""
+    return [(bytes(name), bytes(value)) for name, value in headers if name not in FRAMING]
+
+
+def cuts(data: bytes) -> Iterator[list[bytes]]:
+    yield [data]
+    yield [data[at : at + 1] for at in range(len(data))]
+    offsets: Sequence[int] = range(1, len(data))
+    if len(data) > 600:
+        offsets = random.Random(len(data)).sample(offsets, 50)
+    for at in offsets:
+        yield [data[:at], data[at:]]
+
+
+@pytest.mark.parametrize("case", TAKEN + LAST, ids=lambda case: repr(case.data[:60]))
+def test_what_is_right_is_taken_however_it_is_cut(case: Case) -> None:
+    for pieces in cuts(case.data):
+        verdict = judge(pieces)
+        assert [body for _, _, _, body in verdict.taken] == [case.body]
+        assert verdict.taken == judge([case.data]).taken
+        assert (verdict.status, verdict.phase) == (None, Phase.IDLE)
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: repr(case.data[:60]))
+def test_what_is_wrong_is_refused_alike_however_it_is_cut(case: Case) -> None:
+    for pieces in cuts(case.data):
+        verdict = judge(pieces)
+        assert (verdict.taken, verdict.status) == ([], case.status)
+
+
+@pytest.mark.parametrize("case", TAKEN, ids=lambda case: repr(case.data[:60]))
+def test_three_at_once_are_three(case: Case) -> None:
+    for pieces in cuts(case.data * 3):
+        assert [body for _, _, _, body in judge(pieces).taken] == [case.body] * 3
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: repr(case.data[:60]))
+def test_what_precedes_a_refusal_is_taken_and_nothing_that_follows(case: Case) -> None:
+    verdict = judge([GET + b"\r\n" + case.data + GET + b"\r\n"])
+    assert (len(verdict.taken), verdict.status) == (1, case.status)
+
+
+@pytest.mark.parametrize("case", LAST, ids=lambda case: repr(case.data[:60]))
+def test_what_follows_the_last_request_is_neither_taken_nor_refused(case: Case) -> None:
+    for rest in (GET + b"\r\n", b"\x00"):
+        verdict = judge([case.data + rest])
+        assert (len(verdict.taken), verdict.status) == (1, None)
+
+
+@pytest.mark.parametrize("case", TAKEN + LAST + REFUSED, ids=lambda case: repr(case.data[:60]))
+def test_h11_says_the_same_unless_there_is_a_reason(case: Case) -> None:
+    theirs = judge_h11(case.data)
+    ours = judge([case.data])
+    is_same = theirs.taken == ours.taken and (theirs.status is None) == (ours.status is None)
+    assert is_same == (not case.unlike_h11)
+
+
+@pytest.mark.parametrize("at", range(len(POST)))
+def test_an_unfinished_head_is_never_taken_for_quiet(at: int) -> None:
+    assert judge([POST[:at]]).phase is (Phase.HEAD if at else Phase.IDLE)
+
+
+def test_no_read_makes_more_requests_ready_than_the_bound() -> None:
+    shortest = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
+    verdict = judge([shortest * 2_000])
+    assert len(verdict.taken) == 2_000
+    assert verdict.most_ready <= READ_BYTES // len(shortest) + 1
+
+
+TOKENS = [
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b" ",
+    b"\t",
+    b":",
+    b"\x00",
+    b"\xff",
+    b"0\r\n\r\n",
+    b"HTTP/1.0",
+    b"HTTP/1.1",
+    b"\r\n\r\n",
+]
+TOKENS += [
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Host: h\r\n",
+    b"Connection: close\r\n",
+    b"1\r\nx\r\n",
+]
+TOKENS += [
+    b"Upgrade: x\r\nConnection: upgrade\r\n",
+    b"Expect: 100-continue\r\n",
+    b";",
+    b",",
+    b"ffffffffffffffff",
+    b"CONNECT",
+]
+CORPUS = [case.data for case in TAKEN + LAST + REFUSED if len(case.data) < 600]
+
+
+def mutants(seed: int, count: int) -> Iterator[tuple[bytes, random.Random]]:
+    """Requests of the table, one to three in a row, with some bytes changed, lost, doubled or put in."""
+    for number in range(count):
+        luck = random.Random(seed * 1_000_000_007 + number)
+        data = bytearray(b"".join(luck.choices(CORPUS, k=luck.choice((1, 1, 1, 2, 3)))))
+        for _ in range(luck.choice((1, 1, 2, 4))):
+            at, length = luck.randrange(len(data) + 1), luck.randrange(1, 9)
+            change = luck.randrange(5)
+            if change == 0:
+                data[at : at + 1] = bytes([luck.randrange(256)])
+            elif change == 1:
+                del data[at : at + length]
+            elif change == 2:
+                data[at:at] = data[at : at + length * 4]
+            elif change == 3:
+                data[at:at] = luck.choice(TOKENS)
+            else:
+                data[at : at + length] = luck.choice(TOKENS)
+        yield bytes(data), luck
+
+
+def in_pieces(data: bytes, luck: random.Random) -> list[bytes]:
+    ends = sorted(luck.randrange(len(data) + 1) for _ in range(luck.choice((1, 3, 8))))
+    return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]
+
+
+def test_whatever_comes_is_taken_or_refused_alike_in_one_piece_and_in_many() -> None:
+    """FLASH_FUZZ_INPUTS and FLASH_FUZZ_SEED choose how many and which; every tenth is shown to h11 as well."""
+    for number, (data, luck) in enumerate(mutants(FUZZ_SEED, FUZZ_INPUTS)):
+        verdict = judge([data])
+        assert verdict.status is None or verdict.status in STATUSES, data
+        assert verdict == judge(in_pieces(data, luck)), data
+        if number % 10 == 0 and verdict.taken and (theirs := judge_h11(data)).taken:
+            assert verdict.taken[0] == theirs.taken[0], data

@@ -1,0 +1,153 @@
+"""Streams, such as server-sent events, and other exchanges that take a while, on a real server with either handler."""
+
+from __future__ import annotations
+
+import trio
+
+from flash.http.limits import Limits
+from flash.testing.client import Client, host_and_port, raw
+from tests.http.site import GET, POST, Running, Serving, at_most, until
+
+HELLO = b"data: hello\n\n"
+
+
+async def _listen(running: Running, version: bytes = b"1.1") -> tuple[trio.SocketStream, bytes]:
+    """A connection that has heard the hello, and what it has heard."""
+    stream = await trio.open_tcp_stream(*host_and_port(running.address))
+    await stream.send_all(b"GET /events HTTP/" + version + b"\r\nHost: h\r\n\r\n")
+    heard = b""
+    with at_most(2):
+        while HELLO not in heard:
+            heard += await stream.receive_some(65_536)
+    return stream, heard
+
+
+async def _hear_all(stream: trio.SocketStream) -> bytes:
+    heard = b""
+    with at_most(5):
+        while piece := await stream.receive_some(65_536):
+            heard += piece
+    return heard
+
+
+async def test_a_piece_is_heard_when_it_is_written_and_the_end_is_the_end_of_the_connection(serving: Serving) -> None:
+    async with serving() as running:
+        stream, heard = await _listen(running)
+        async with stream:
+            head = heard.lower()
+            assert heard.startswith(b"HTTP/1.1 200 ")
+            assert b"\r\ntransfer-encoding: chunked\r\n" in head
+            assert b"\r\nconnection: close\r\n" in head
+            assert b"\r\ncontent-type: text/event-stream\r\n" in head
+            assert b"\r\ncache-control: no-store\r\n" in head
+            assert heard.endswith(b"d\r\n" + HELLO + b"\r\n")
+            running.site.events_may_end.set()
+            assert await _hear_all(stream) == b"0\r\n\r\n"
+
+
+async def test_an_old_client_hears_a_stream_without_chunks(serving: Serving) -> None:
+    async with serving() as running:
+        stream, heard = await _listen(running, b"1.0")
+        async with stream:
+            running.site.events_may_end.set()
+            assert (heard + await _hear_all(stream)).endswith(b"\r\n\r\n" + HELLO)
+
+
+async def test_head_of_a_stream_listens_to_nothing(serving: Serving) -> None:
+    async with serving() as running:
+        answer = await raw(running.address, b"HEAD /events HTTP/1.1\r\nHost: h\r\n\r\n", seconds=2)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\n")
+        assert not running.site.listeners
+
+
+async def test_a_stream_ends_when_its_listener_leaves(serving: Serving) -> None:
+    async with serving() as running:
+        stream, _ = await _listen(running)
+        assert running.site.listeners == 1
+        await stream.aclose()
+        if not running.is_builtin:  # Hypercorn takes the end of the input for half a close, until it has written twice
+            running.site.events_flood = 1_000_000
+            running.site.events_may_end.set()
+        await until(lambda: not running.site.listeners)
+        await running.assert_answers()
+
+
+async def test_a_stream_ends_in_full_when_the_server_stops(serving: Serving) -> None:
+    async with serving(Limits(drain_seconds=30)) as running:
+        stream, _ = await _listen(running)
+        async with stream:
+            running.stop.set()
+            assert await _hear_all(stream) == b"0\r\n\r\n"
+            with at_most(1):
+                await running.ended.wait()
+
+
+async def test_a_listener_that_does_not_read_is_cut_off_even_if_it_goes_on_sending(serving: Serving) -> None:
+    async with serving(Limits(send_seconds=0.1, drain_seconds=0.3)) as running:
+        stream, _ = await _listen(running)
+        async with stream:
+            await stream.send_all(GET + b"\r\n")
+            running.site.events_flood = 1_000_000
+            running.site.events_may_end.set()
+            await until(lambda: not running.site.listeners)
+        await running.assert_answers()
+
+
+async def test_a_body_that_waits_to_be_asked_for_is_asked_for_once(serving: Serving) -> None:
+    async with serving() as running:
+        stream = await trio.open_tcp_stream(*host_and_port(running.address))
+        async with stream:
+            await stream.send_all(POST + b"Content-Length: 4\r\nExpect: 100-continue\r\n\r\n")
+            with at_most(1):
+                assert (await stream.receive_some(65_536)).startswith(b"HTTP/1.1 100 ")
+            for piece in (b"ab", b"cd"):
+                await stream.send_all(piece)
+            with at_most(1):
+                assert (await stream.receive_some(65_536)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_body_that_is_too_large_is_not_asked_for(serving: Serving) -> None:
+    async with serving() as running:
+        head = POST + b"Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
+        answer = await raw(running.address, head, seconds=2)
+        assert b"HTTP/1.1 413 " in answer
+        assert answer.count(b" 100 ") == (
+            0 if running.is_builtin else 1
+        )  # Hypercorn asks before the application can tell
+
+
+async def test_while_a_handler_works_what_a_client_pipelines_is_left_in_its_own_buffers(serving: Serving) -> None:
+    async with serving() as running:
+        stream = await trio.open_tcp_stream(*host_and_port(running.address))
+        async with stream:
+            await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
+            await running.site.slow_began.wait()
+            with trio.move_on_after(0.3) as patience:
+                while True:
+                    await stream.send_all((GET + b"\r\n") * 1_000)
+            assert patience.cancelled_caught
+            await running.assert_answers()
+
+
+async def test_one_who_pipelines_does_not_keep_the_others_waiting(serving: Serving) -> None:
+    async with serving() as running, trio.open_nursery() as nursery:
+        stream = await trio.open_tcp_stream(*host_and_port(running.address))
+        nursery.start_soon(_drown, stream)
+        async with Client(running.address) as client:
+            for _ in range(20):
+                before = len(running.site.calls)
+                assert (await client.get("/")).status == 200
+                assert len(running.site.calls) - before < 50
+        nursery.cancel_scope.cancel()
+
+
+async def _drown(stream: trio.SocketStream) -> None:
+    async def listen() -> None:
+        while await stream.receive_some(65_536):
+            pass
+
+    async with stream, trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        while True:
+            await stream.send_all((GET + b"\r\n") * 100)

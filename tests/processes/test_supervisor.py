@@ -1,0 +1,122 @@
+"""Several web processes behind one port: they share it, are restarted, drain together and die with their supervisor."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import trio
+
+from flash.local.embedded import EmbeddedValkey
+from flash.processes.supervisor import QUICK_DEATHS_MAX, CrashLoop, Supervisor
+from flash.testing.client import Client
+from flash.testing.cluster import Cluster, Process, running_cluster
+
+LISTENING = r"listening on (http://\S+)"
+
+
+async def start_two(cluster: Cluster) -> tuple[Process, str]:
+    """One `flash web` of two processes, both serving, and their address."""
+    process = await cluster.start("web", WEB_CONCURRENCY="2")
+    first = await process.wait_for(LISTENING)
+    await process.wait_for(LISTENING, after=first.end())
+    return process, first.group(1)
+
+
+def started(process: Process) -> list[int]:
+    """The pids of the web processes, in the order in which they were started."""
+    return [int(pid) for pid in re.findall(r"web process \d started \(pid (\d+)\)", process.log)]
+
+
+async def wait_gone(pid: int) -> None:
+    """Until no process has that number; a zombie of somebody else's counts as gone."""
+    with trio.fail_after(10):
+        while True:
+            try:
+                if ") Z " in await trio.Path(f"/proc/{pid}/stat").read_text():
+                    return
+            except FileNotFoundError:
+                return
+            await trio.sleep(0.01)
+
+
+async def test_two_processes_share_a_port_and_a_dead_one_is_replaced_while_the_other_serves(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    async with running_cluster(postgres, valkey.url, inventory=1) as (cluster, _):
+        process, address = await start_two(cluster)
+        os.kill(started(process)[0], signal.SIGKILL)
+        heard = len(process.log)
+        statuses = set()
+        with trio.move_on_after(20) as waiting:
+            while not re.search(LISTENING, process.log[heard:]):
+                with suppress(OSError):
+                    async with Client(address) as client:
+                        statuses.add((await client.get("/livez")).status)
+        assert not waiting.cancelled_caught, process.log
+        assert statuses == {200}
+        assert "ended with exit code -9" in process.log
+        assert len(started(process)) == 3
+        process.terminate()
+        assert await process.wait() == 0
+        with pytest.raises(OSError, match=r"refused|all attempts to connect"):
+            await Client(address).get("/livez")
+
+
+async def test_the_processes_end_when_their_supervisor_is_killed(postgres: str, valkey: EmbeddedValkey) -> None:
+    async with running_cluster(postgres, valkey.url) as (cluster, _):
+        process, _ = await start_two(cluster)
+        children = started(process)
+        assert len(children) == 2
+        process.kill()
+        for child in children:
+            await wait_gone(child)
+
+
+async def test_the_processes_end_with_their_supervisor_while_they_wait_for_postgresql(
+    valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    async with running_cluster(f"postgresql://x@/x?host={tmp_path}", valkey.url) as (cluster, _):
+        process = await cluster.start("web", WEB_CONCURRENCY="2")
+        first = await process.wait_for("waiting for PostgreSQL")
+        await process.wait_for("waiting for PostgreSQL", after=first.end())
+        process.kill()
+        for child in started(process):
+            await wait_gone(child)
+
+
+async def test_the_processes_see_the_environment_of_their_supervisor(postgres: str, valkey: EmbeddedValkey) -> None:
+    nobody = postgres.replace("flash@", "")
+    assert nobody != postgres
+    async with running_cluster(nobody, valkey.url) as (cluster, _):
+        process = await cluster.start("web", WEB_CONCURRENCY="2", PGUSER="flash")
+        await process.wait_for(LISTENING)
+
+
+async def test_a_crash_loop_ends_with_a_message_that_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-c", "import sys; sys.exit('the disk is on fire')"]
+    supervisor = Supervisor("web", command, 2, (), drain_seconds=1, backoff_seconds=0.001)
+    with pytest.RaisesGroup(pytest.RaisesExc(CrashLoop, match="keep dying right after their start")):
+        await supervisor.run(trio.Event())
+    assert capfd.readouterr().err.count("the disk is on fire") >= QUICK_DEATHS_MAX
+
+
+async def test_a_process_that_does_not_stop_is_killed() -> None:
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(99)"
+    read_end, write_end = os.pipe()
+    code = f"import os; os.dup2({write_end}, 1); {deaf}"
+    supervisor = Supervisor("web", [sys.executable, "-c", code], 1, (write_end,), drain_seconds=0.01)
+    stop = trio.Event()
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run, stop)
+            await trio.lowlevel.wait_readable(read_end)
+            stop.set()
+    finally:
+        os.close(read_end)
+        os.close(write_end)
