@@ -20,7 +20,7 @@ import asyncpg
 import trio
 
 from flash import bridge
-from flash.domain import Attempt, RecordedAttempt, Code, ItemId, Purchase, RequestId, Term, UserId
+from flash.domain import Attempt, Code, ItemId, Purchase, RecordedAttempt, RequestId, Term, UserId
 from flash.stores import postgres
 from flash.stores.postgres import Postgres, open_postgres
 
