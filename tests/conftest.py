@@ -1,4 +1,4 @@
-"""The stores that tests share. Each worker of pytest-xdist starts its own, when the first test asks for one."""
+"""The stores that tests share. Each pytest-xdist worker starts its own when the first test asks for one."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def postgres(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a database of one's own with schema.sql applied and nothing in it."""
+    """The URL of a database for this test alone: the schema is applied, the tables are empty."""
     with stores.fresh_database(postgres_server) as url:
         yield url
 
 
 @pytest.fixture
 def own_postgres() -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of one's own, schema applied, to be stopped, killed, paused and started again (0.6 s to make)."""
+    """A PostgreSQL server for this test alone, to stop, kill, pause and restart. It takes 0.6 s to make."""
     with stores.running_postgres() as server:
         stores.apply_schema(server)
         yield server
@@ -36,6 +36,6 @@ def own_postgres() -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def valkey() -> Iterator[EmbeddedValkey]:
-    """A Valkey of one's own, empty: `.url`, and to be stopped, killed, paused and started again."""
+    """An empty Valkey for this test alone, to stop, kill, pause and restart."""
     with stores.running_valkey() as server:
         yield server

@@ -1,6 +1,6 @@
-"""What buyers were told, and whether it was true: the log of a test's calls and the checks of it on the database.
+"""A log of what buyers were told, and the checks that compare it with the database.
 
-A `Crowd` buys a whole sale through whatever a test does to the cluster meanwhile.
+A `Crowd` buys a whole sale while a test does whatever it likes to the cluster.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from flash.testing.client import Answer, Client, ConnectionLost
 
 @dataclass
 class History:
-    """Every answer heard. Calls without an answer, and 503s, are unknown: they may have happened or not."""
+    """Every answer that a client received. A call without an answer, or with a 503, may have taken effect."""
 
     attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Checkout attempts answered, by user and outcome."""
     codes: set[str] = field(default_factory=set)
     sold: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Receipts heard with a 200, by code."""
+    """Receipts received with a 200, by code."""
     refused: Counter[str] = field(default_factory=Counter)
     sold_out_heard: bool = False
     unknown: int = 0
     open_codes: set[str] = field(default_factory=set)
-    """Codes whose last purchase call has not been answered (yet): they may have bought or not."""
+    """Codes whose last purchase call has no answer yet: they may or may not have bought."""
     lost: int = 0
     """Requests that were sent and never answered."""
 
@@ -66,11 +66,11 @@ class History:
         if answer is None or answer.status == 503:
             self.unknown += 1
             return None
-        if answer.json().get("code") != "code_already_used":  # another call with this code may be the one that bought
+        if answer.json().get("code") != "code_already_used":  # another call with this code may have bought
             self.open_codes.discard(code)
         if answer.status == 200:
             receipt = answer.json()
-            assert self.sold.setdefault(code, receipt) == receipt, "one purchase was told in two ways"
+            assert self.sold.setdefault(code, receipt) == receipt, "one purchase was reported in two ways"
         else:
             self._refuse(answer)
         return answer
@@ -83,7 +83,7 @@ class History:
         except ConnectionLost:
             self.lost += 1
             return None
-        except OSError:  # it was never sent: nobody listens
+        except OSError:  # never sent: nobody is listening
             return None
         if answer.status == 503:
             assert answer.header(b"retry-after") is not None
@@ -97,9 +97,9 @@ class History:
 
 
 class Crowd:
-    """Buyers who want every item of sale 1, each item wanted twice, and repeat what was not answered until they know.
+    """Buyers who want every item of sale 1, two of them for each item. They repeat a call until it is answered.
 
-    A repetition of a purchase carries the same Idempotency-Key and goes to the next of `addresses`.
+    A repeated purchase carries the same Idempotency-Key and goes to the next of `addresses`.
     """
 
     def __init__(self, addresses: Sequence[str], size: int, *, buyers: int = 24, think_seconds: float = 0.03) -> None:
@@ -116,25 +116,25 @@ class Crowd:
 
     @property
     def sold(self) -> int:
-        """Purchases that were acknowledged."""
+        """How many purchases were acknowledged."""
         return len(self.history.sold)
 
     async def run(self) -> None:
-        """Buy until every wish was answered, which sells the whole sale."""
+        """Buy until every call is answered, which sells out the sale."""
         async with trio.open_nursery() as nursery:
             for number in range(self.buyers):
                 nursery.start_soon(self._buy, number)
 
     async def wait_sold(self, count: int, *, seconds: float = 30.0) -> None:
-        """Wait until at least `count` purchases were acknowledged."""
+        """Wait until at least `count` purchases are acknowledged."""
         with trio.move_on_after(seconds):
             while self.sold < count:
                 await self._more.wait()
             return
-        raise AssertionError(f"{self.sold} instead of {count} sold within {seconds} s")
+        raise AssertionError(f"{self.sold} of {count} purchases were acknowledged within {seconds} s")
 
     async def wait_fresh_sales(self, *, seconds: float) -> None:
-        """Wait for purchases that began after this call: more than could be under way now."""
+        """Wait for more purchases than can be in flight now, so that some began after this call."""
         await self.wait_sold(min(self.sold + self.buyers + 1, self.size), seconds=seconds)
 
     async def _buy(self, number: int) -> None:
@@ -167,7 +167,7 @@ class Crowd:
 
 
 async def rows(database_url: str, sql: str) -> list[tuple[Any, ...]]:
-    """What `sql` finds."""
+    """The rows that `sql` selects."""
 
     async def fetch() -> list[tuple[Any, ...]]:
         connection = await asyncpg.connect(database_url, ssl=False)
@@ -181,9 +181,9 @@ async def rows(database_url: str, sql: str) -> list[tuple[Any, ...]]:
 
 
 async def verify(history: History, database_url: str, *, sold_out: bool) -> None:
-    """Check `history` against the database: nothing that was heard is missing, nothing is there that was not asked.
+    """Check `history` against the database: nothing acknowledged is missing, nothing is there that nobody asked for.
 
-    `sold_out`: demand was enough for sale 1 to sell all its items, and it must have.
+    `sold_out`: there was enough demand, so sale 1 must have sold all its items.
     """
     async with bridge.open_loop():
         await bridge.call_asyncio(_verify, history, database_url, sold_out)
@@ -207,16 +207,18 @@ async def _verify(history: History, database_url: str, sold_out: bool) -> None:
         for text in history.codes:
             code = codes.open(text)
             assert code is not None
-            assert code.checkout_id in issued, "a code that was handed out has no row"
+            assert code.checkout_id in issued, "a code was handed out but has no row"
         in_doubt = {codes.open(text) for text in history.open_codes}
         asked = {code.checkout_id for code in heard.keys() | in_doubt if code is not None}
-        assert purchases.keys() <= asked, "something was sold that nobody asked for, or was told another thing"
+        assert purchases.keys() <= asked, (
+            "something was sold that nobody asked for, or whose buyer was told something else"
+        )
         rows = await connection.fetch(
             "SELECT coalesce(user_id, '') AS user_id, outcome, count(*) AS n FROM checkouts GROUP BY 1, 2"
         )
         recorded = Counter({(row["user_id"], row["outcome"]): row["n"] for row in rows})
         missing = history.attempts - recorded
-        assert not missing, f"attempts were answered and not recorded: {missing}"
+        assert not missing, f"attempts were answered but not recorded: {missing}"
         left = await connection.fetchval("SELECT stock - sold FROM sales WHERE id = 1")
         if sold_out or history.sold_out_heard:
             assert left == 0, f"{left} items are left"

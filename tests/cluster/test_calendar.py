@@ -1,4 +1,4 @@
-"""How sales open: prepared ahead, each exactly once, at their boundaries, and by no clock but the database's."""
+"""How sales open: prepared ahead, each exactly once, on time, and by the database's clock alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _time, _time_ns = time.time, time.time_ns
 time.time = lambda: _time() + _SHIFT_SECONDS
 time.time_ns = lambda: _time_ns() + _SHIFT_SECONDS * 10**9
 """
-"""A `sitecustomize` by which a process takes its host's wall clock to be wrong."""
+"""A `sitecustomize` that makes a process believe in a wrong wall clock."""
 
 
 @asynccontextmanager
@@ -52,7 +52,7 @@ async def connected(url: str) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def two_pools(url: str) -> AsyncIterator[tuple[Any, list[Postgres]]]:
-    """A connection to look with, and the stores of two processes."""
+    """A connection for looking, and the stores of two processes."""
     async with connected(url) as connection:
         options: dict[str, Any] = {"connections_max": 10, "timeout_seconds": 10.0, "code_ttl_seconds": 3600.0}
         async with open_postgres(url, name="one", **options) as one, open_postgres(url, name="two", **options) as two:
@@ -65,15 +65,15 @@ async def rows(connection: Any, sql: str, *args: object) -> list[Any]:
 
 
 async def watch_openings(addresses: list[str], database_url: str, history: History, sales: int, size: int) -> SaleId:
-    """Knock at the next `sales` sales until they are open, and let the database say who was right. The last one.
+    """Try the next `sales` sales until they open. Every answer must agree with the database. Returns the last sale.
 
-    Every web process is asked all the time, and every attempt is a row with the database's time beside its outcome.
+    Every web process is asked all the time. Each attempt is a row with its outcome and the database's time.
     """
     async with connected(database_url) as connection:
         ((newest,),) = await rows(connection, "SELECT max(id) FROM sales")
-    last = SaleId(newest + sales)  # that one may open before the first knock
+    last = SaleId(newest + sales)  # this one may open before the first attempt
 
-    async def knock(address: str) -> None:
+    async def keep_trying(address: str) -> None:
         async with Client(address) as client:
             for sale in range(newest, last + 1):
                 while True:
@@ -84,7 +84,7 @@ async def watch_openings(addresses: list[str], database_url: str, history: Histo
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             for address in addresses:
-                nursery.start_soon(knock, address)
+                nursery.start_soon(keep_trying, address)
     async with connected(database_url) as connection:
         wrong = await rows(
             connection,
@@ -94,7 +94,7 @@ async def watch_openings(addresses: list[str], database_url: str, history: Histo
             """,
         )
         assert not wrong, wrong
-        knocked = await rows(
+        tried_early = await rows(
             connection,
             """
             SELECT sale_id FROM checkouts WHERE sale_id > $1 AND outcome IN ('issued', 'sale_not_open')
@@ -102,12 +102,12 @@ async def watch_openings(addresses: list[str], database_url: str, history: Histo
             """,
             newest,
         )
-        assert [row["sale_id"] for row in knocked] == list(range(newest + 1, last + 1))
+        assert [row["sale_id"] for row in tried_early] == list(range(newest + 1, last + 1))
     return last
 
 
 async def check_calendar(database_url: str, period_seconds: int, size: int, at_least: int) -> None:
-    """Sales 1, 2, 3 … begin one period after the other, each with the next `size` items."""
+    """Sales 1, 2, 3 … begin one period apart, each with the next `size` items."""
     async with connected(database_url) as connection:
         sales = await rows(connection, "SELECT * FROM sales ORDER BY starts_at")
     assert [sale["id"] for sale in sales] == list(range(1, len(sales) + 1))
@@ -118,12 +118,12 @@ async def check_calendar(database_url: str, period_seconds: int, size: int, at_l
         assert (sale["first_item_id"], sale["stock"]) == (n * size + 1, size)
 
 
-async def test_five_sales_open_at_their_boundaries_by_two_clocks_at_once_and_the_first_goes_on_selling(
+async def test_two_schedulers_at_once_open_five_sales_on_time_and_the_first_goes_on_selling(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     history = History()
     settings = {"FLASH_SALE_PERIOD": "2", "FLASH_SALE_SIZE": "4", **QUICK}
-    # with a Redis of its own each inventory process is sure to be the only clock there is
+    # each inventory process has a Redis of its own, so each believes that it is the only scheduler
     with stores.running_valkey() as other_valkey:
         async with running_cluster(postgres, valkey.url, web=1, inventory=1, **settings) as (cluster, addresses):
             other = await cluster.start_inventory(REDIS_URL=other_valkey.url)
@@ -147,7 +147,7 @@ async def test_five_sales_open_at_their_boundaries_by_two_clocks_at_once_and_the
 
 
 async def buy(history: History, one: Client, other: Client, user: str, item: int) -> None:
-    """Check out and purchase, until heard: leadership may be on the move, and the key makes repeating safe."""
+    """Check out and purchase until both are answered: leadership may be moving, and the key makes repeating safe."""
     with trio.fail_after(20):
         while True:
             if code := await history.checkout(one, user, item):
@@ -160,7 +160,7 @@ async def buy(history: History, one: Client, other: Client, user: str, item: int
     assert answer.status == 200, answer.body
 
 
-async def test_the_clock_moves_on_when_its_leader_is_killed_and_no_sale_is_missed(
+async def test_another_host_schedules_when_the_scheduler_is_killed_and_no_sale_is_missed(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     settings = {"FLASH_SALE_PERIOD": "4", "FLASH_SALE_SIZE": "4", **QUICK}
@@ -174,7 +174,7 @@ async def test_the_clock_moves_on_when_its_leader_is_killed_and_no_sale_is_misse
         await check_calendar(postgres, 4, 4, last)
 
 
-async def test_processes_whose_wall_clocks_are_an_hour_wrong_open_the_same_sales(
+async def test_processes_with_wall_clocks_an_hour_off_open_the_same_sales(
     postgres: str, valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
     history = History()
@@ -190,7 +190,7 @@ async def test_processes_whose_wall_clocks_are_an_hour_wrong_open_the_same_sales
                 date = (await client.get("/livez")).header(b"date")
             assert date is not None
             told = parsedate_to_datetime(date.decode()).timestamp()
-            assert abs(told - time.time() - shift) < 60, "the clock should have been wrong"
+            assert abs(told - time.time() - shift) < 60, "the clock should be wrong"
         second = await cluster.start_inventory(PYTHONPATH=behind)
         first.kill()  # from here on the other one schedules
         await second.wait_for("leading the sale scheduler")
@@ -205,7 +205,7 @@ async def test_processes_whose_wall_clocks_are_an_hour_wrong_open_the_same_sales
 
 
 def _wrong_clock(folder: Path, shift_seconds: int) -> str:
-    """A PYTHONPATH under which Python's wall clock is `shift_seconds` ahead."""
+    """A PYTHONPATH that sets Python's wall clock `shift_seconds` ahead."""
     home = folder / str(shift_seconds)
     home.mkdir()
     (home / "sitecustomize.py").write_text(SHIFTED_CLOCK.format(shift=shift_seconds))
@@ -230,7 +230,7 @@ async def test_twenty_callers_at_once_make_each_sale_once(postgres: str) -> None
             assert sorted(made) == [sale["id"] for sale in sales]
 
 
-async def test_callers_who_race_across_boundaries_leave_no_gap_and_make_nothing_twice(postgres: str) -> None:
+async def test_callers_racing_across_boundaries_leave_no_gap_and_make_no_sale_twice(postgres: str) -> None:
     async with two_pools(postgres) as (_, pools):
         made: list[SaleId] = []
 
@@ -268,7 +268,7 @@ async def test_the_current_sale_and_the_next_exist_after_any_start_and_any_stop(
         assert not made
         assert seconds == pytest.approx(ahead, abs=5)
 
-        # the service slept for ten periods: what it missed is not made up for, the present one is there at once
+        # the service was down for ten periods: it skips those it missed and makes the present one at once
         await rows(connection, "UPDATE sales SET starts_at = starts_at - $1 * interval '10 s'", period)
         assert (await store.prepare_sales(period, 5, 10))[0] == [3, 4]
         current = await store.current_sale()
@@ -276,15 +276,13 @@ async def test_the_current_sale_and_the_next_exist_after_any_start_and_any_stop(
         assert (current.id, current.first_item_id, current.is_open) == (3, 11, True)
         assert await rows(connection, "SELECT count(*) FROM sales WHERE starts_at > now()") == [(1,)]
 
-        # it stopped just long enough for its next sale to have begun
+        # it was down just until its next sale began
         await rows(connection, "UPDATE sales SET starts_at = starts_at - $1 * interval '1 s'", period)
         assert (await store.prepare_sales(period, 5, 10))[0] == [5]
 
 
 @pytest.mark.parametrize(("size", "user_limit"), [(7, 10), (5, 3)])
-async def test_new_settings_hold_for_sales_that_have_not_begun_and_touch_no_other(
-    postgres: str, size: int, user_limit: int
-) -> None:
+async def test_new_settings_change_only_sales_that_have_not_begun(postgres: str, size: int, user_limit: int) -> None:
     period = _quiet_period()
     async with two_pools(postgres) as (connection, (store, _)):
         await store.prepare_sales(period, 5, 10)
@@ -294,7 +292,7 @@ async def test_new_settings_hold_for_sales_that_have_not_begun_and_touch_no_othe
         assert [tuple(row) for row in await rows(connection, shown)] == wanted
         assert (await store.prepare_sales(period, size, user_limit))[0] == []
 
-        # a leader has taken it up already: too late
+        # a leader has begun a term already: too late
         await store.begin_term(SaleId(2))
         assert (await store.prepare_sales(period, 9, 9))[0] == []
         assert [tuple(row) for row in await rows(connection, shown)] == wanted
@@ -311,7 +309,7 @@ async def test_a_new_period_replaces_the_prepared_sale_and_opens_its_own_current
 
 
 def _quiet_period() -> int:
-    """A period of which, and of the one a second shorter, no boundary comes within half an hour."""
+    """A period that has no boundary within half an hour; nor has the period one second shorter."""
     now = time.time()
     return next(p for p in range(7200, DAY_SECONDS) if all(q - now % q > 1800 for q in (p, p - 1)))
 

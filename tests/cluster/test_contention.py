@@ -1,4 +1,4 @@
-"""Buyers who fight over the same items, in a real cluster on real stores: who gets what, and that nobody is lied to."""
+"""Buyers compete for the same items in a real cluster: who gets what, and whether every answer was true."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from tests.cluster.history import History, verify
 
 
 async def _purchase(history: History, address: str, code: str, statuses: list[int], key: str | None = None) -> None:
-    """Buy and note the status. A 503 (a starved machine) is repeated under the same key, until the outcome is known."""
+    """Buy, and note the status. After a 503 (a starved machine), repeat under the same key until it is known."""
     async with Client(address, reconnects=True) as client:
         while (answer := await history.purchase(client, code, key)) is None:
             assert key is not None, "without a key a repetition would be another request"
         statuses.append(answer.status)
 
 
-async def test_a_sale_of_1000_items_sells_exactly_1000_to_300_buyers_who_fight(
+async def test_a_sale_of_1000_items_sells_exactly_1000_to_300_competing_buyers(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     history = History()
 
     async def buy(address: str, number: int) -> None:
-        luck = Random(number)
-        user = f"user-{number % 120}"  # some buyers are the same person at several machines
+        random = Random(number)
+        user = f"user-{number % 120}"  # some buyers are one person at several machines
         async with Client(address) as client:
             while not history.sold_out_heard:
-                code = await history.checkout(client, user, luck.randint(1, 1000))
+                code = await history.checkout(client, user, random.randint(1, 1000))
                 if code is not None:
                     answer = await history.purchase(client, code)
                     if answer is not None and answer.status == 429:
@@ -59,7 +59,7 @@ async def test_64_purchases_by_one_user_at_once_sell_10(postgres: str, valkey: E
         await verify(history, postgres, sold_out=False)
 
 
-async def test_one_code_sent_100_times_at_once_sells_once_and_tells_the_others_what_it_bought(
+async def test_one_code_sent_100_times_at_once_sells_once_and_the_others_get_its_receipt(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     history, answers = History(), list[tuple[int, object]]()
@@ -83,7 +83,7 @@ async def test_one_code_sent_100_times_at_once_sells_once_and_tells_the_others_w
         await verify(history, postgres, sold_out=False)
 
 
-async def test_one_code_with_one_idempotency_key_100_times_at_once_is_told_200_each_time(
+async def test_one_code_with_one_idempotency_key_gets_200_each_of_100_times(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     history, statuses = History(), list[int]()

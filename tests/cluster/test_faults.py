@@ -1,6 +1,6 @@
-"""A sale goes on through whatever happens to its hosts and stores: real processes, real stores, buyers who insist.
+"""A sale goes on whatever happens to its hosts and stores: real processes, real stores, buyers who keep trying.
 
-Every test ends with the history: nothing that was acknowledged is missing, nothing is oversold, the audit is clean.
+Every test ends with a check of the history: nothing acknowledged is missing, nothing is oversold, the audit is clean.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _command(
     return orjson.dumps([reply_to, ttl_ms, [[number, code, request_id]]])
 
 
-POISON: list[dict[str, bytes]] = [
+UNREADABLE: list[dict[str, bytes]] = [
     {"c": b"\xff\x00garbage"},
     {"c": b""},
     {"d": b"[]"},
@@ -60,14 +60,14 @@ POISON: list[dict[str, bytes]] = [
     {"c": _command(reply_to=messages.lease_key(ONE))},
     {"c": _command(ttl_ms=10**15)},
 ]
-"""Entries that no web process of ours would add, and some that a store would refuse if they came to it."""
+"""Entries that no web process of ours would add. PostgreSQL would refuse some of them if they got that far."""
 
 
 @asynccontextmanager
 async def crowded_sale(
     postgres: str, valkey: EmbeddedValkey, *, web: int = 1, inventory: int = 2, **settings: str
 ) -> AsyncIterator[tuple[Cluster, Crowd]]:
-    """A cluster, and a crowd that has bought a third of the sale when the block begins; at its end all is sold."""
+    """A cluster and a crowd that has bought a third of the sale. At the end of the block, all of it must be sold."""
     settings = {**QUICK, "FLASH_SALE_SIZE": str(SIZE), "FLASH_REQUEST_TIMEOUT": str(REQUEST_SECONDS), **settings}
     async with running_cluster(postgres, valkey.url, web=web, inventory=inventory, **settings) as (cluster, addresses):
         crowd = Crowd(addresses, SIZE)
@@ -81,7 +81,7 @@ async def crowded_sale(
 
 
 async def test_a_leader_killed_twice_costs_a_moment_and_no_purchase(postgres: str, valkey: EmbeddedValkey) -> None:
-    # three hosts, so that somebody stands ready the second time even if the fresh one is still starting
+    # three hosts: one must be ready the second time even if the new one is still starting
     async with crowded_sale(postgres, valkey, inventory=3) as (cluster, crowd), trio.open_nursery() as nursery:
         for part in (1, 2):
             await crowd.wait_sold(SIZE * part // 3)
@@ -119,7 +119,7 @@ async def test_purchases_recover_when_redis_is_flushed(postgres: str, valkey: Em
             await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
 
 
-async def test_without_valkey_checkouts_go_on_and_purchases_come_back_with_it_though_its_data_is_lost(
+async def test_checkouts_go_on_without_valkey_and_purchases_resume_with_it_even_if_it_lost_its_data(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     async with crowded_sale(postgres, valkey, web=2) as (_, crowd):
@@ -138,7 +138,7 @@ async def test_without_valkey_checkouts_go_on_and_purchases_come_back_with_it_th
         await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
 
 
-async def test_a_frozen_valkey_is_a_quick_503_and_purchases_come_back_with_it(
+async def test_a_frozen_valkey_costs_quick_503s_and_purchases_resume_with_it(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     async with crowded_sale(postgres, valkey, web=2) as (_, crowd):
@@ -152,7 +152,7 @@ async def test_a_frozen_valkey_is_a_quick_503_and_purchases_come_back_with_it(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL], ids=["fast", "immediate", "killed"])
-async def test_a_postgresql_that_restarts_costs_503s_and_no_purchase(
+async def test_a_restart_of_postgresql_costs_503s_and_no_purchase(
     own_postgres: EmbeddedPostgres, valkey: EmbeddedValkey, how: signal.Signals
 ) -> None:
     async with crowded_sale(own_postgres.url, valkey) as (_, crowd):
@@ -167,7 +167,7 @@ async def test_a_postgresql_that_restarts_costs_503s_and_no_purchase(
         await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
 
 
-async def test_a_frozen_postgresql_is_a_bounded_503_and_the_sale_goes_on_when_it_wakes(
+async def test_a_frozen_postgresql_costs_bounded_503s_and_the_sale_goes_on_when_it_wakes(
     own_postgres: EmbeddedPostgres, valkey: EmbeddedValkey
 ) -> None:
     async with crowded_sale(own_postgres.url, valkey, FLASH_DATABASE_TIMEOUT="1") as (_, crowd):
@@ -195,27 +195,29 @@ async def test_a_lease_that_vanishes_ten_times_a_second_costs_only_throughput(
             while crowd.sold < SIZE:
                 client.delete(messages.lease_key(ONE))
                 await trio.sleep(0.1)
-        assert (await cluster.term_of())[0] > epoch, "nobody ever took the lease that was free"
+        assert (await cluster.term_of())[0] > epoch, "nobody ever took the free lease"
 
 
-async def test_poison_in_an_inbox_is_set_aside_and_the_sale_goes_on(postgres: str, valkey: EmbeddedValkey) -> None:
+async def test_unreadable_entries_become_dead_letters_and_the_sale_goes_on(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
     async with crowded_sale(postgres, valkey, inventory=1) as (cluster, crowd):
         leader = await cluster.leader_of()
         with redis.from_url(valkey.url) as client:
-            for fields in POISON:
+            for fields in UNREADABLE:
                 client.xadd(messages.inbox_key(ONE), fields)
             assert crowd.sold < SIZE
-            for _ in POISON:
+            for _ in UNREADABLE:
                 await leader.wait_for(r"set aside")
             await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
             await crowd.wait_sold(SIZE)
-            assert client.xlen(messages.dead_letter_key(ONE)) == len(POISON)
+            assert client.xlen(messages.dead_letter_key(ONE)) == len(UNREADABLE)
             await until(lambda: client.xlen(messages.inbox_key(ONE)) == 0)
-        assert len(re.findall("set aside", leader.log)) == len(POISON)
+        assert len(re.findall("set aside", leader.log)) == len(UNREADABLE)
         assert "stopped leading" not in leader.log
 
 
-async def test_a_web_process_killed_costs_only_its_own_requests(postgres: str, valkey: EmbeddedValkey) -> None:
+async def test_a_killed_web_process_costs_only_its_own_requests(postgres: str, valkey: EmbeddedValkey) -> None:
     async with crowded_sale(postgres, valkey, web=2, inventory=1) as (cluster, crowd):
         leader = await cluster.leader_of()
         leader.pause()  # so that the web process dies with entries in the inbox
@@ -257,7 +259,7 @@ async def test_a_buyer_who_leaves_before_the_answer_has_bought_and_finds_the_rec
 
 
 async def test_a_leader_told_to_stop_hands_over_at_once(postgres: str, valkey: EmbeddedValkey) -> None:
-    # leases that live so long that it cannot be the expiry
+    # the leases live so long that their expiry cannot be the reason
     async with crowded_sale(postgres, valkey, FLASH_LEASE_TTL="30", FLASH_LEASE_MARGIN="0.5") as (cluster, crowd):
         epoch, leader = await cluster.term_of()
         leader.terminate()
@@ -266,7 +268,7 @@ async def test_a_leader_told_to_stop_hands_over_at_once(postgres: str, valkey: E
         await crowd.wait_fresh_sales(seconds=5)
         assert await leader.wait() == 0
         assert "Traceback" not in leader.log
-    assert not crowd.history.unknown, "a hand-over costs nobody an answer"
+    assert not crowd.history.unknown, "a hand-over must not cost anybody an answer"
 
 
 async def purchase_of(code: str, client: Client) -> Answer:
@@ -280,7 +282,7 @@ async def purchase_of(code: str, client: Client) -> Answer:
 
 
 def used_code(crowd: Crowd) -> str:
-    """A code that has bought: whatever comes of it, the sale stays as it is."""
+    """A code that has bought already: whatever happens to it, the sale stays as it is."""
     return next(iter(crowd.history.sold))
 
 
