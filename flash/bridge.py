@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import trio
 import trio_asyncio
 
-from flash.errors import ConfigError, OperatorError, first_of
+from flash.errors import FlashError, first_of
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +40,13 @@ async def call_asyncio(function: Callable[P, Awaitable[T]], *args: P.args, **kwa
 
 
 def run(function: Callable[..., Awaitable[T]], *args: object) -> T:
-    """`trio.run`, but an error for the operator that is all that went wrong comes out bare, not in groups of groups."""
+    """`trio.run`, but if nothing went wrong except errors of ours, the first of them comes out bare, in no group."""
     try:
         return trio.run(function, *args)
     except BaseExceptionGroup as group:
-        operator_errors, others = group.split((OperatorError, ConfigError))
-        if others is None and operator_errors is not None:
-            raise first_of(operator_errors) from group
+        ours, others = group.split(FlashError)
+        if others is None and ours is not None:
+            raise first_of(ours) from group
         raise
 
 

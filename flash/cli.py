@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flash.config import Config, mask, settings
-from flash.errors import ConfigError, FlashError, first_of
+from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, first_of
 
 EXIT_CODES = """exit codes:
   0  done, or stopped as asked
@@ -77,7 +77,10 @@ def _migrate(config: Config, options: argparse.Namespace) -> int:
     from flash import bridge
     from flash.stores.migration import migrate
 
-    schema = bridge.run_in_loop(migrate, config.require("database_url"), grant_to=options.grant_to)
+    try:
+        schema = bridge.run_in_loop(migrate, config.require("database_url"), grant_to=options.grant_to)
+    except Unavailable as error:
+        raise OperatorError(f"{error}; is DATABASE_URL right and the server running?") from error
     sys.stdout.write(f"the schema is at version {schema.version}\n")
     return 0
 

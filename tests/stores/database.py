@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 from flash import bridge
 from flash.domain import Attempt, Code, ItemId, Purchase, RequestId, UserId
@@ -38,6 +39,11 @@ def stores_of(database: Postgres, page_rows: int = 50_000) -> Stores:
         Sales(database),
         SaleSchedule(database),
     )
+
+
+def name_of(url: str) -> str:
+    """The database that `url` names."""
+    return urlsplit(url).path.removeprefix("/")
 
 
 @asynccontextmanager

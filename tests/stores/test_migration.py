@@ -29,9 +29,10 @@ from flash.stores.postgres import PermissionDenied, open_postgres
 from flash.testing.client import Client
 from flash.testing.cluster import running_cluster
 from flash.testing.stores import SCHEMA, psql
-from tests.stores.database import an_attempt, run_sql, stores_of
+from tests.stores.database import an_attempt, name_of, run_sql, stores_of
 
 RELEASES = sorted((Path(__file__).parent / "released").glob("*.sql"))
+FIRST_RELEASE = (Path(__file__).parent / "released" / "0.1.0.sql").read_text()
 REAL = read_migrations()
 LATEST = REAL[-1].version
 TABLES = ("sales", "checkouts", "purchases", "secrets")
@@ -194,6 +195,45 @@ async def test_a_previous_release_goes_on_and_restarts_beside_the_next_one(postg
         assert await versions(postgres) == list(range(1, LATEST + 2))
 
 
+async def test_the_start_of_release_0_1_0_changes_nothing_in_a_database_that_has_been_upgraded(
+    postgres_server: EmbeddedPostgres, postgres: str
+) -> None:
+    """It applied its whole schema at every start, and knows nothing of versions."""
+    database = name_of(postgres)
+    before = dump(postgres_server, database)
+    psql(postgres_server, FIRST_RELEASE, database=database)
+    assert dump(postgres_server, database) == before
+
+
+async def test_processes_go_on_and_restart_while_a_newer_release_upgrades_their_database(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    sql = "ALTER TABLE checkouts ADD COLUMN note text; ALTER TABLE sales ADD COLUMN note text NOT NULL DEFAULT ''"
+    async with running_cluster(postgres, valkey.url, web=1, inventory=1) as (cluster, (address,)):
+        epoch, leader = await cluster.term_of()
+        async with Client(address) as client:
+            await buy_item(client, 1)
+            async with bridge.open_loop():
+                await migrate(postgres, migrations=later(requires=1, sql=sql))
+            await buy_item(client, 2)
+        leader.terminate()
+        assert await leader.wait() == 0
+        await cluster.start_inventory()
+        _, restarted = await cluster.start_web()
+        await cluster.term_of(beyond=epoch)
+        async with Client(restarted) as client:
+            await buy_item(client, 3)
+
+
+async def test_a_database_that_takes_no_writes_is_good_enough_unless_it_must_be_upgraded(postgres: str) -> None:
+    async with bridge.open_loop():
+        await migrate(postgres)
+        await run_sql(postgres, f"ALTER DATABASE {name_of(postgres)} SET default_transaction_read_only = on")
+        assert (await migrate(postgres)).version == LATEST
+        with pytest.raises(Unavailable, match="takes no writes"):
+            await migrate(postgres, migrations=later(requires=1))
+
+
 async def test_a_process_that_knows_too_little_of_the_schema_refuses_to_start(postgres: str) -> None:
     async with bridge.open_loop():
         await migrate(postgres, migrations=later(requires=LATEST + 1))
@@ -319,5 +359,9 @@ async def test_a_process_that_may_not_bring_the_schema_up_to_date_ends_with_what
     async with running_cluster(url, valkey.url, web=1, inventory=1) as (cluster, (address,)):
         await cluster.leader_of()
         async with Client(address) as client:
-            code = (await client.post("/checkout?user_id=ann&id=1")).json()["code"]
-            assert (await client.post(f"/purchase?code={code}")).status == 200
+            await buy_item(client, 1)
+
+
+async def buy_item(client: Client, item: int) -> None:
+    code = (await client.post(f"/checkout?user_id=ann&id={item}")).json()["code"]
+    assert (await client.post(f"/purchase?code={code}")).status == 200

@@ -11,13 +11,12 @@ from flash.domain import SaleId
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedPostgres
 from flash.stores.postgres import open_postgres, ssl_options
-from tests.stores.database import an_attempt, opened, run_sql, stores_of
+from tests.stores.database import an_attempt, name_of, opened, run_sql, stores_of
 
 
 async def test_a_database_that_takes_no_writes_is_unavailable(postgres: str) -> None:
     async with opened(postgres) as stores:
-        name = postgres.rpartition("/test_")[2].partition("?")[0]
-        await run_sql(postgres, f"ALTER DATABASE test_{name} SET default_transaction_read_only = on")
+        await run_sql(postgres, f"ALTER DATABASE {name_of(postgres)} SET default_transaction_read_only = on")
         async with open_postgres(postgres, connections_max=1, timeout_seconds=5, name="test") as database:
             standby = stores_of(database)
             with pytest.raises(Unavailable, match="takes no writes"):
