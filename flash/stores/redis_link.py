@@ -19,7 +19,7 @@ RedisCommand = tuple[str | bytes | int, ...]
 Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
 
 _READ_BYTES = 65_536
-_LOST = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+_BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
 
 
 class RedisLink:
@@ -53,7 +53,7 @@ class RedisLink:
             stream = self._stream or await self._connect()
             with trio.fail_after(self._timeout_seconds + block_seconds):
                 answers = await self._exchange(stream, commands)
-        except (*_LOST, hiredis.ProtocolError) as error:
+        except _BROKEN as error:
             await self._drop()
             raise OutcomeUnknown(f"Redis did not answer: {reason_of(error)}") from error
         except BaseException:
@@ -95,7 +95,7 @@ class RedisLink:
                 for answer in await self._exchange(stream, _greeting(self._address)):
                     if isinstance(answer, hiredis.ReplyError):
                         raise Unavailable(f"Redis refused the connection: {answer}")
-        except _LOST as error:
+        except _BROKEN as error:
             raise Unavailable(f"Redis cannot be reached: {reason_of(error)}") from error
         return stream
 

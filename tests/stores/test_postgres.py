@@ -10,7 +10,9 @@ from flash import bridge
 from flash.domain import SaleId
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedPostgres
-from flash.stores.postgres import open_postgres, ssl_options
+from flash.stores.code_key import read_code_key
+from flash.stores.migration import migrate
+from flash.stores.postgres import Connection, connect, open_postgres, ssl_options
 from tests.stores.database import an_attempt, name_of, opened, run_sql, stores_of
 
 
@@ -56,6 +58,32 @@ async def test_a_lost_answer_is_unknown_for_a_write_and_harmless_for_a_read(own_
             with pytest.raises(Unavailable, match="cannot be reached"):
                 await ask("SELECT 1")
             own_postgres.resume()
+
+
+async def test_a_row_that_another_transaction_holds_is_given_up_in_time(postgres: str) -> None:
+    async def race(connection: Connection) -> None:
+        other = await connect(postgres)
+        try:
+            await other.execute("BEGIN; UPDATE sales SET epoch = epoch WHERE id = 1")
+            await connection.execute("SET lock_timeout = '10ms'")
+            await connection.execute("UPDATE sales SET epoch = epoch + 1 WHERE id = 1")
+        finally:
+            other.terminate()
+
+    async with opened(postgres) as stores:
+        with pytest.raises(OutcomeUnknown, match="PostgreSQL failed: canceling statement due to lock timeout"):
+            await stores.database.run(race)
+
+
+async def test_there_is_no_code_key_until_somebody_migrates(postgres: str) -> None:
+    async with (
+        bridge.open_loop(),
+        open_postgres(postgres, connections_max=1, timeout_seconds=5, name="test") as database,
+    ):
+        with pytest.raises(Unavailable, match="run `flash migrate`"):
+            await read_code_key(database)
+        await migrate(postgres)
+        assert await read_code_key(database) == await read_code_key(database)
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,7 @@ async def test_a_redis_that_may_evict_leases_is_warned_of(valkey: EmbeddedValkey
         warning = await eviction_warning(client)
         assert warning is not None
         assert "allkeys-lru: set it to noeviction" in warning
+        await call_redis(client.execute_command, "ACL", "SETUSER", "default", "-config")
+        assert await eviction_warning(client) == (
+            "Redis does not say what its maxmemory-policy is: make sure that it is noeviction"
+        )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedValkey
@@ -82,3 +84,31 @@ async def test_a_url_with_a_host_a_password_and_a_database_is_obeyed(valkey: Emb
     async with RedisLink(f"redis://:wrong@127.0.0.1:{port}/3", timeout_seconds=5) as link:
         with pytest.raises(Unavailable, match="WRONGPASS"):
             await link.execute(("PING",))
+
+
+async def test_whoever_waits_too_long_for_a_turn_is_told_that_nothing_was_sent(valkey: EmbeddedValkey) -> None:
+    async with a_link(valkey, seconds=0.2) as link, trio.open_nursery() as nursery:
+        await link.execute(("PING",))
+        nursery.start_soon(partial(link.execute, ("XREAD", "BLOCK", 60_000, "STREAMS", "s", "0"), block_seconds=60))
+        await wait_all_tasks_blocked()
+        with pytest.raises(Unavailable, match="too slow"):
+            await link.execute(("INCR", "n"))
+        nursery.cancel_scope.cancel()
+    async with a_link(valkey) as link:
+        assert await link.execute(("GET", "n")) == [None]
+
+
+async def test_a_server_that_does_not_speak_redis_counts_as_absent() -> None:
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await stream.receive_some()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, [listener])
+        port = listener.socket.getsockname()[1]
+        async with RedisLink(f"redis://127.0.0.1:{port}", timeout_seconds=5) as link:
+            with pytest.raises(Unavailable, match="cannot be reached"):
+                await link.execute(("INCR", "n"))
+        nursery.cancel_scope.cancel()
