@@ -1,7 +1,8 @@
--- The only truth. Idempotent: `flash migrate` runs it under an advisory lock at every start.
+-- The only truth, as a whole, for readers: what an empty database becomes by all of flash/stores/migrations.
+-- `flash migrate` applies those; applying this file to an empty database makes the same.
 -- A sale's items are a range of ids, so a half-made sale cannot exist and opening one costs one row.
 
-CREATE TABLE IF NOT EXISTS sales (
+CREATE TABLE sales (
     id            bigint      PRIMARY KEY,
     -- two clocks cannot make two sales of one hour
     starts_at     timestamptz NOT NULL UNIQUE,
@@ -20,8 +21,12 @@ CREATE TABLE IF NOT EXISTS sales (
     EXCLUDE USING gist (int8range(first_item_id, first_item_id + stock) WITH &&)
 ) WITH (fillfactor = 20); -- each commit of purchases updates the row: leave room on its page for HOT updates
 
+-- Every second, each process looks for the sales that matter: these indexes spare it those of the past.
+CREATE INDEX sales_unsold ON sales (starts_at) WHERE sold_out_at IS NULL;
+CREATE INDEX sales_sold_out_at ON sales (sold_out_at) WHERE sold_out_at IS NOT NULL;
+
 -- Every attempt, refused and malformed ones too. It refers to nothing: an attempt must be recordable whatever it names.
-CREATE TABLE IF NOT EXISTS checkouts (
+CREATE TABLE checkouts (
     id           bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     attempted_at timestamptz NOT NULL DEFAULT now(),
     outcome      text        NOT NULL CHECK (outcome IN
@@ -38,7 +43,7 @@ CREATE TABLE IF NOT EXISTS checkouts (
     CHECK (secret IS NULL OR (sale_id IS NOT NULL AND item_id IS NOT NULL AND user_id IS NOT NULL))
 );
 
-CREATE TABLE IF NOT EXISTS purchases (
+CREATE TABLE purchases (
     sale_id      bigint      NOT NULL,
     item_id      bigint      NOT NULL,
     -- a code sells once
@@ -55,7 +60,22 @@ CREATE TABLE IF NOT EXISTS purchases (
 );
 
 -- The key of the codes' tags, made once by whoever migrates first.
-CREATE TABLE IF NOT EXISTS secrets (
+CREATE TABLE secrets (
     name  text  PRIMARY KEY,
     value bytea NOT NULL
 );
+
+-- Which migrations this database has had, by whom, and since when.
+CREATE TABLE schema_migrations (
+    version    integer     PRIMARY KEY,
+    name       text        NOT NULL,
+    -- the oldest version that a running process must know to work with this one
+    requires   integer     NOT NULL,
+    -- SHA-256 of the file: one that was applied must not change any more
+    checksum   text        NOT NULL,
+    release    text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO schema_migrations (version, name, requires, checksum, release) VALUES
+    (1, 'first_release', 1, 'e2b1d311acdc03f7679c57bad63bea84b64609b9e5edfd7dbea916e39b8bc384', 'schema.sql'),
+    (2, 'find_sales_by_end', 1, '1d65be7206bad502dfca07078d79bd6b7dbcd70080b7d6d9d255a9e92235a1d3', 'schema.sql');

@@ -19,7 +19,9 @@ import trio
 from flash import bridge
 from flash.audit import audit
 from flash.errors import OperatorError, Unavailable
-from flash.stores.postgres import migrate, open_postgres
+from flash.stores.migration import migrate
+from flash.stores.postgres import open_postgres
+from flash.stores.schedule import SaleSchedule
 
 _LEADER_SECONDS = 20.0
 _POLL_SECONDS = 0.02
@@ -38,12 +40,10 @@ Connection = Any
 async def open_sale(url: str, size: int, user_limit: int) -> dict[str, int]:
     """A new sale of `size` items that is open and has a leader."""
     deadline = time.monotonic() + _LEADER_SECONDS
-    async with open_postgres(
-        url, connections_max=1, timeout_seconds=10, code_ttl_seconds=3600, name="flash bench"
-    ) as database:
+    async with open_postgres(url, connections_max=1, timeout_seconds=10, name="flash bench") as database:
         made: list[Any] = []
         while not made:  # this second may have a sale already
-            made, _ = await database.prepare_sales(_PERIOD_SECONDS, size, user_limit)
+            made, _ = await SaleSchedule(database).prepare_sales(_PERIOD_SECONDS, size, user_limit)
             await trio.sleep(0 if made else 0.1)
     sale: dict[str, int] = await _connected(url, partial(_wait_led, sale_id=made[0], deadline=deadline))
     return sale

@@ -20,15 +20,18 @@ import asyncpg
 import trio
 
 from flash import bridge
-from flash.domain import Attempt, Code, ItemId, Purchase, RecordedAttempt, RequestId, Term, UserId
-from flash.stores import postgres
+from flash.domain import Attempt, Code, ItemId, MalformedAttempt, Purchase, RecordedAttempt, RequestId, Term, UserId
+from flash.stores.checkouts import Checkouts
+from flash.stores.migration import migrate
 from flash.stores.postgres import Postgres, open_postgres
+from flash.stores.schedule import SaleSchedule
+from flash.stores.terms import Terms
 
 _DATABASE = "flash_ceiling"
 _SALE_SIZE = 1_000_000
 _COMMITS_MAX = 500
 
-Record = Callable[[list[Attempt]], Awaitable[list[RecordedAttempt]]]
+Record = Callable[[list[Attempt | MalformedAttempt]], Awaitable[list[RecordedAttempt]]]
 Sell = Callable[[Term, list[Purchase]], Awaitable[object]]
 
 
@@ -48,8 +51,6 @@ class Market:
 
     def _purchase(self, attempt: Attempt, code: Code | None) -> Purchase:
         assert code is not None
-        assert attempt.item_id is not None
-        assert attempt.user_id is not None
         request = RequestId(f"key:{code.checkout_id}")
         slot = attempt.item_id % 5 + 1
         return Purchase(code.checkout_id, request, attempt.item_id, attempt.user_id, slot, self.starts_at)
@@ -65,7 +66,7 @@ async def run(market: Market, record: Record, sell: Sell, batch: int, seconds: f
     while commits < 1 or (sum(spent) < seconds and commits < _COMMITS_MAX):
         attempts = market.attempts(batch)
         started = time.perf_counter()
-        attempted = await record(attempts)
+        attempted = await record([*attempts])
         recorded = time.perf_counter()
         purchases = market.purchases(attempts, attempted)
         prepared = time.perf_counter()
@@ -85,20 +86,24 @@ async def run(market: Market, record: Record, sell: Sell, batch: int, seconds: f
     }
 
 
+class _Plain:
+    """What the stores use of `Postgres`, on one connection."""
+
+    def __init__(self, connection: Any) -> None:
+        self.write = connection.fetch
+
+
+def _stores(database: Postgres) -> tuple[Checkouts, Terms]:
+    return Checkouts(database, 3600), Terms(database, 3600, linger_seconds=5)
+
+
 async def plain(url: str, market: Market, batches: list[int], seconds: float) -> list[dict[str, Any]]:
     """On asyncio, with nothing of ours between."""
     connection: Any = await asyncpg.connect(url, ssl=False)
+    database: Any = _Plain(connection)
+    checkouts, terms = _stores(database)
     try:
-        return [
-            await run(
-                market,
-                lambda attempts: postgres._record_attempts(connection, attempts),
-                lambda term, purchases: postgres._sell(connection, term, purchases),
-                batch,
-                seconds,
-            )
-            for batch in batches
-        ]
+        return [await run(market, checkouts.record_attempts, terms.sell, batch, seconds) for batch in batches]
     finally:
         connection.terminate()
 
@@ -106,26 +111,25 @@ async def plain(url: str, market: Market, batches: list[int], seconds: float) ->
 async def bridged(url: str, market: Market, batches: list[int], seconds: float) -> list[dict[str, Any]]:
     """From Trio, as the service does it: a pool of one connection, and a crossing for each commit."""
     async with _opened(url) as database:
-        return [await run(market, database.record_attempts, database.sell, batch, seconds) for batch in batches]
+        checkouts, terms = _stores(database)
+        return [await run(market, checkouts.record_attempts, terms.sell, batch, seconds) for batch in batches]
 
 
 @contextlib.asynccontextmanager
 async def _opened(url: str) -> AsyncIterator[Postgres]:
     async with (
         bridge.open_loop(),
-        open_postgres(
-            url, connections_max=1, timeout_seconds=30, code_ttl_seconds=3600, name="flash bench"
-        ) as database,
+        open_postgres(url, connections_max=1, timeout_seconds=30, name="flash bench") as database,
     ):
         yield database
 
 
 async def _make_market(url: str) -> Market:
     async with bridge.open_loop():
-        await postgres.migrate(url)
+        await migrate(url)
     async with _opened(url) as database:
-        made, _ = await database.prepare_sales(86_400, _SALE_SIZE, 10)
-        term, sale, _ = await database.begin_term(made[0])
+        made, _ = await SaleSchedule(database).prepare_sales(86_400, _SALE_SIZE, 10)
+        term, sale, _ = await _stores(database)[1].begin_term(made[0])
         return Market(term, sale.starts_at, iter(sale.item_ids))
 
 

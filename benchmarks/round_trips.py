@@ -20,7 +20,7 @@ import trio
 
 from benchmarks.stats import summary
 from flash import bridge
-from flash.stores.redis_client import converse, open_redis
+from flash.stores.redis import call_redis, open_redis
 
 _STREAM = "flash:bench"
 _PAYLOAD = b"x" * 100
@@ -48,9 +48,9 @@ async def bridged(url: str, count: int) -> list[float]:
     async with bridge.open_loop(), open_redis(url, timeout_seconds=5) as client:
         for _ in range(count):
             started = time.perf_counter()
-            await converse(client.xadd, _STREAM, {"b": _PAYLOAD})
+            await call_redis(client.xadd, _STREAM, {"b": _PAYLOAD})
             taken.append(time.perf_counter() - started)
-        await converse(client.delete, _STREAM)
+        await call_redis(client.delete, _STREAM)
     return taken
 
 

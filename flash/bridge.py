@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import trio
 import trio_asyncio
 
-from flash.errors import OperatorError
+from flash.errors import FlashError, first_of
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +39,25 @@ async def call_asyncio(function: Callable[P, Awaitable[T]], *args: P.args, **kwa
     return result
 
 
-def run(function: Callable[..., Awaitable[None]], *args: object) -> None:
-    """`trio.run`, but an `OperatorError` that is all that went wrong comes out bare, not in groups of groups."""
+def run(function: Callable[..., Awaitable[T]], *args: object) -> T:
+    """`trio.run`, but if nothing went wrong except errors of ours, the first of them comes out bare, in no group."""
     try:
-        trio.run(function, *args)
+        return trio.run(function, *args)
     except BaseExceptionGroup as group:
-        operator_errors, others = group.split(OperatorError)
-        if others is None and operator_errors is not None:
-            raise _first(operator_errors) from group
+        ours, others = group.split(FlashError)
+        if others is None and ours is not None:
+            raise first_of(ours) from group
         raise
 
 
-def _first(group: BaseExceptionGroup[OperatorError]) -> OperatorError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, OperatorError)
-    return error
+def run_in_loop(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`run`, with an asyncio loop round `function`: for one question to a store and nothing else."""
+
+    async def in_loop() -> T:
+        async with open_loop():
+            return await function(*args, **kwargs)
+
+    return run(in_loop)
 
 
 def _log_callback_error(loop: AbstractEventLoop, context: dict[str, Any]) -> None:

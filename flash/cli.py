@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flash.config import Config, mask, settings
-from flash.errors import ConfigError, FlashError
+from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, first_of
 
 EXIT_CODES = """exit codes:
   0  done, or stopped as asked
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = Config.from_env()
         for name in options.needs:
-            _require(config, name)
+            config.require(name)
         code: int = options.run(config, options)
     except ConfigError as error:
         return _report(str(error), 2)
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseExceptionGroup as group:  # Trio wraps what a nursery's block raises
         if group.split(FlashError)[1] is not None:
             raise
-        return _report(str(_first(group)), 1)
+        return _report(str(first_of(group)), 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -47,23 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _first(error: BaseException) -> BaseException:
-    return _first(error.exceptions[0]) if isinstance(error, BaseExceptionGroup) else error
-
-
 def _report(text: str, code: int) -> int:
     for line in text.splitlines():
         sys.stderr.write(f"flash: {line}\n")
     return code
-
-
-def _require(config: Config, name: str) -> None:
-    if getattr(config, name) is None:
-        setting = dict(settings())[name]
-        raise ConfigError(
-            f"{setting.variable} is not set: run `flash up`, which starts the stores itself, "
-            f"or set it to {setting.expected}"
-        )
 
 
 def _up(config: Config, options: argparse.Namespace) -> int:
@@ -86,10 +73,15 @@ def _inventory(config: Config, _options: argparse.Namespace) -> int:
     return run_inventory(config)
 
 
-def _migrate(config: Config, _options: argparse.Namespace) -> int:
+def _migrate(config: Config, options: argparse.Namespace) -> int:
+    from flash import bridge
     from flash.stores.migration import migrate
 
-    migrate(config)
+    try:
+        schema = bridge.run_in_loop(migrate, config.require("database_url"), grant_to=options.grant_to)
+    except Unavailable as error:
+        raise OperatorError(f"{error}; is DATABASE_URL right and the server running?") from error
+    sys.stdout.write(f"the schema is at version {schema.version}\n")
     return 0
 
 
@@ -154,11 +146,14 @@ def _parser() -> argparse.ArgumentParser:
         "settings: DATABASE_URL, REDIS_URL (both needed), FLASH_LEASE_TTL, FLASH_SALE_PERIOD, FLASH_SALE_SIZE",
         needs=("database_url", "redis_url"),
     )  # fmt: skip
-    _command(
-        commands, "migrate", _migrate, "apply the schema",
-        "Apply schema.sql; running it again, or twice at once, does no harm.\n\nsettings: DATABASE_URL (needed)",
+    migrate = _command(
+        commands, "migrate", _migrate, "bring the schema up to date",
+        "Apply the migrations that the database lacks. Repeating it, or running it twice at once, is safe. It may run\n"
+        "as another role than the service, which then needs no rights on the schema.\n\n"
+        "settings: DATABASE_URL (needed)",
         needs=("database_url",),
     )  # fmt: skip
+    migrate.add_argument("--grant-to", metavar="ROLE", help="give this role the rights that the service needs")
     audit = _command(
         commands, "audit", _audit, "prove from the database that nothing was oversold",
         "Check every sale: sold = purchases <= stock, nobody over the limit, every purchase has an earlier\n"

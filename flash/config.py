@@ -191,6 +191,17 @@ class Config:
             )
         return wrong
 
+    def require(self, name: str) -> str:
+        """The setting `name`, one of the two URLs. Raises `ConfigError` that says what to do if it is unset."""
+        value: str | None = getattr(self, name)
+        if value is None:
+            setting = dict(settings())[name]
+            raise ConfigError(
+                f"{setting.variable} is not set: run `flash up`, which starts the stores itself, "
+                f"or set it to {setting.expected}"
+            )
+        return value
+
     def lines(self) -> list[tuple[str, str, str]]:
         """Variable, effective value (secrets masked) and meaning of each setting, for people."""
         return [(setting.variable, _shown(getattr(self, name)), setting.help) for name, setting in settings()]

@@ -53,11 +53,17 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of POST /checkout. A malformed one has no user and no item, only its query as received."""
+    """One well-formed call of POST /checkout. The item need not exist."""
 
-    user_id: UserId | None
-    item_id: ItemId | None
-    query: bytes | None = None
+    user_id: UserId
+    item_id: ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class MalformedAttempt:
+    """A call of POST /checkout that could not be read. `query` is its query string as it came, cut short."""
+
+    query: bytes
 
 
 @dataclass(frozen=True, slots=True)

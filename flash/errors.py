@@ -32,3 +32,15 @@ class ConfigError(FlashError):
 
 class OperatorError(FlashError):
     """Something on this machine is in the way. The message is one sentence for the operator and says what to do."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What `error` says, or its type if it says nothing (as time-outs do)."""
+    return str(error) or type(error).__name__
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The first error in a group, however deep it lies; an error that is no group comes back as it is."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

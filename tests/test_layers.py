@@ -116,8 +116,7 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
         (
             "redis",
             {
-                "flash.stores.redis_client",
-                "flash.stores.redis_link",
+                "flash.stores.redis",
                 "flash.stores.leases",
                 "flash.processes.lifecycle",
             },

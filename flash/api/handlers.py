@@ -19,6 +19,7 @@ from flash.domain import (
     Code,
     Command,
     ItemId,
+    MalformedAttempt,
     Outcome,
     Purchase,
     RecordedAttempt,
@@ -56,7 +57,7 @@ _NOT_READY = json_response(503, {"status": "error"}, (retry_after(1),))
 
 
 class CheckoutDesk(Protocol):
-    async def ask(self, attempt: Attempt) -> RecordedAttempt: ...
+    async def ask(self, attempt: Attempt | MalformedAttempt) -> RecordedAttempt: ...
 
 
 class PurchaseRouter(Protocol):
@@ -131,7 +132,7 @@ class Handlers:
             user, item = parameters.read_params(request.query, ("user_id", "id"))
             attempt = Attempt(UserId(parameters.user_id(user)), ItemId(parameters.item_id(item)))
         except InvalidParameter as error:
-            await self._checkouts.ask(Attempt(None, None, request.query[:_QUERY_BYTES_MAX]))
+            await self._checkouts.ask(MalformedAttempt(request.query[:_QUERY_BYTES_MAX]))
             return _invalid_request(error)
         recorded = await self._checkouts.ask(attempt)
         match recorded.outcome:

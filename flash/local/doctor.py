@@ -23,7 +23,7 @@ from flash.errors import FlashError, OperatorError
 from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
 from flash.local.up import is_free
 from flash.stores.postgres import open_postgres
-from flash.stores.redis_client import eviction_warning, open_redis
+from flash.stores.redis import eviction_warning, open_redis
 
 T = TypeVar("T")
 
@@ -128,9 +128,7 @@ def _postgres(config: Config) -> Iterator[Finding]:
         return
 
     async def ask() -> list[str]:
-        async with open_postgres(
-            url, connections_max=1, timeout_seconds=5.0, code_ttl_seconds=1.0, name="flash doctor"
-        ) as database:
+        async with open_postgres(url, connections_max=1, timeout_seconds=5.0, name="flash doctor") as database:
             return await database.durability_warnings()
 
     warnings = _cross(ask)

@@ -115,6 +115,7 @@ def embedded_stores(config: Config, data_dir: Path, signals: Signals) -> Iterato
 
 
 def _migrate(config: Config) -> None:
+    from flash import bridge
     from flash.stores.migration import migrate
 
-    migrate(config)
+    bridge.run_in_loop(migrate, config.require("database_url"))

@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from flash.actors.inventory import InventoryActor
+from flash.actors.inventory import LINGER_SECONDS, InventoryActor
 from flash.actors.lease_elector import LeaseElector
 from flash.actors.sale_scheduler import SaleScheduler
 from flash.config import Config
@@ -24,7 +24,9 @@ from flash.purchase_rpc import messages
 from flash.purchase_rpc.server import PurchaseServer
 from flash.stores.leases import Leases
 from flash.stores.postgres import Postgres
-from flash.stores.redis_client import ping
+from flash.stores.redis import ping
+from flash.stores.schedule import SaleSchedule
+from flash.stores.terms import Terms
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +50,12 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
     ):
         await wait_until("Redis", stop, lambda: ping(lease_client))
         await warn_of_eviction(lease_client)
+        terms = Terms(database, config.code_ttl_seconds, linger_seconds=LINGER_SECONDS)
         inboxes = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
         elector = LeaseElector(
             Leases(lease_client, config.lease_seconds),
-            list_wanted=partial(_list_wanted, database),
-            lead=partial(_lead, config, database, inboxes),
+            list_wanted=partial(_list_wanted, terms),
+            lead=partial(_lead, config, database, terms, inboxes),
             on_release=inboxes.notify,
             lease_seconds=config.lease_seconds,
             margin_seconds=config.lease_margin_seconds,
@@ -67,16 +70,16 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
     log.info("stopped")
 
 
-async def _list_wanted(database: Postgres) -> list[str]:
-    return [messages.SCHEDULER_LEASE, *(messages.lease_key(sale_id) for sale_id in await database.list_leadable())]
+async def _list_wanted(terms: Terms) -> list[str]:
+    return [messages.SCHEDULER_LEASE, *(messages.lease_key(sale_id) for sale_id in await terms.list_leadable())]
 
 
-async def _lead(config: Config, database: Postgres, inboxes: PurchaseServer, key: str) -> None:
+async def _lead(config: Config, database: Postgres, terms: Terms, inboxes: PurchaseServer, key: str) -> None:
     """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
     if key == messages.SCHEDULER_LEASE:
         log.info("leading the sale scheduler")
         scheduler = SaleScheduler(
-            database,
+            SaleSchedule(database),
             inboxes.notify,
             period_seconds=config.sale_period_seconds,
             size=config.sale_size,
@@ -84,9 +87,9 @@ async def _lead(config: Config, database: Postgres, inboxes: PurchaseServer, key
         )
         await scheduler.run()
         return
-    term, sale, purchases = await database.begin_term(messages.sale_of_lease(key))
+    term, sale, purchases = await terms.begin_term(messages.sale_of_lease(key))
     log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
-    actor = InventoryActor(term, Inventory(sale, purchases), database, inboxes, batch_max=config.purchase_batch_max)
+    actor = InventoryActor(term, Inventory(sale, purchases), terms, inboxes, batch_max=config.purchase_batch_max)
     with inboxes.open(sale.id) as mailbox:
         await inboxes.notify()  # our reader may be blocked on the sales that it knew before
         await actor.run(mailbox)

@@ -1,7 +1,7 @@
-"""What every process of the service does at the beginning and the end of its life.
+"""How every process of the service begins and ends: signals, waiting for the stores, and its exit code.
 
 A process runs in one nursery until SIGTERM or SIGINT. A background task that dies takes the process with it, with a
-traceback and a non-zero exit, so that nothing goes on answering from half a process.
+traceback and a non-zero exit, so that no half of a process goes on answering.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from redis.asyncio import Redis
 
 from flash import bridge
 from flash.config import Config, mask
-from flash.errors import FlashError, OperatorError, OutcomeUnknown, Unavailable
-from flash.stores import postgres
+from flash.errors import ConfigError, FlashError, OperatorError, OutcomeUnknown, Unavailable
+from flash.stores.migration import migrate
 from flash.stores.postgres import Postgres, open_postgres
-from flash.stores.redis_client import eviction_warning, open_redis
+from flash.stores.redis import eviction_warning, open_redis
 from flash.stores.redis_link import RedisLink
 from flash.telemetry import configure_logging
 
@@ -41,12 +41,12 @@ class Stopped(Exception):
 def run_process(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> int:
     """Run `main` until SIGTERM or SIGINT sets its event. Returns the exit code: 0, or 1 if anything died."""
     configure_logging(config.log_level)
-    # What was imported stays, and most of what a request makes dies by its reference count: look for cycles rarely.
+    # What was imported stays, and reference counts free most of what a request makes: look for cycles rarely.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:
         bridge.run(_until_signal, main, config)
-    except OperatorError:
+    except (OperatorError, ConfigError):
         raise
     except Exception:
         log.critical("this process ends because a part of it died", exc_info=True)
@@ -56,7 +56,7 @@ def run_process(main: Callable[[Config, trio.Event], Awaitable[None]], config: C
 
 async def _until_signal(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> None:
     stop = trio.Event()
-    # held open for life: the process group gets SIGTERM from honcho, and a terminal may add SIGINT
+    # open until the end: honcho sends SIGTERM to the process group, and a terminal may add SIGINT
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_set_on_signal, signals, stop)
@@ -77,42 +77,31 @@ async def _set_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
 
 @asynccontextmanager
 async def open_database(config: Config, stop: trio.Event, name: str, connections_max: int) -> AsyncIterator[Postgres]:
-    """The migrated database, however long it takes to appear."""
-    url = _database_url(config)
-    await wait_until(f"PostgreSQL at {mask(url)}", stop, lambda: postgres.migrate(url))
+    """PostgreSQL with its schema up to date, however long it takes to appear.
+
+    Raises `OperatorError` if this process cannot work with the schema, and `Stopped`.
+    """
+    url = config.require("database_url")
+    await wait_until(f"PostgreSQL at {mask(url)}", stop, partial(migrate, url))
     async with open_postgres(
-        url,
-        connections_max=connections_max,
-        timeout_seconds=config.database_timeout_seconds,
-        code_ttl_seconds=config.code_ttl_seconds,
-        name=name,
+        url, connections_max=connections_max, timeout_seconds=config.database_timeout_seconds, name=name
     ) as database:
         await wait_until(f"PostgreSQL at {mask(url)}", stop, partial(_warn_of_lost_commits, database))
         yield database
 
 
 def open_redis_client(config: Config) -> AbstractAsyncContextManager[Redis]:
-    return open_redis(_redis_url(config), timeout_seconds=config.redis_timeout_seconds)
+    """redis-py's client. Redis may be away. Raises `ConfigError` if REDIS_URL cannot be used."""
+    return open_redis(config.require("redis_url"), timeout_seconds=config.redis_timeout_seconds)
 
 
 def open_link(config: Config) -> RedisLink:
-    return RedisLink(_redis_url(config), timeout_seconds=config.redis_timeout_seconds)
-
-
-def _redis_url(config: Config) -> str:
-    if config.redis_url is None:
-        raise OperatorError("REDIS_URL is not set: set it, or use `flash up`")
-    return config.redis_url
-
-
-def _database_url(config: Config) -> str:
-    if config.database_url is None:
-        raise OperatorError("DATABASE_URL is not set: set it, or use `flash up`")
-    return config.database_url
+    """A link for streams. Redis may be away. Raises `ConfigError` if REDIS_URL cannot be used."""
+    return RedisLink(config.require("redis_url"), timeout_seconds=config.redis_timeout_seconds)
 
 
 async def wait_until(what: str, stop: trio.Event, attempt: Callable[[], Awaitable[T]]) -> T:
-    """What `attempt` returns, repeated until it works. Raises `Stopped` when told to stop, even within one."""
+    """Repeat `attempt` until it works, and return its result. Raises `Stopped` when told to stop, even within one."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
         result = await _repeat(what, attempt)

@@ -17,7 +17,7 @@ from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.api.handlers import Handlers
 from flash.codes import Codes
 from flash.config import Config
-from flash.domain import Attempt, Code, RecordedAttempt, Redemption
+from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
 from flash.http.asgi import App
 from flash.http.limits import Limits
 from flash.http.server import address_of, listen, serve
@@ -31,7 +31,10 @@ from flash.processes.lifecycle import (
 )
 from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
-from flash.stores.redis_client import ping
+from flash.stores.checkouts import Checkouts
+from flash.stores.code_key import read_code_key
+from flash.stores.redis import ping
+from flash.stores.sales import Sales
 
 log = logging.getLogger(__name__)
 
@@ -102,18 +105,19 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         open_link(config) as sender,
         open_link(config) as listener,
     ):
-        codes = Codes(await wait_until("PostgreSQL", stop, database.code_key))
+        codes = Codes(await wait_until("PostgreSQL", stop, partial(read_code_key, database)))
         await warn_of_eviction(redis)
-        checkouts: Batcher[Attempt, RecordedAttempt] = Batcher(
+        store, sales = Checkouts(database, config.code_ttl_seconds), Sales(database)
+        checkouts: Batcher[Attempt | MalformedAttempt, RecordedAttempt] = Batcher(
             "checkouts",
-            database.record_attempts,
+            store.record_attempts,
             waiting_max=config.checkout_waiting_max,
             batch_max=config.checkout_batch_max,
             workers=config.checkout_workers,
         )
         redemptions: Batcher[Code, Redemption] = Batcher(
             "redemptions",
-            database.find_redemptions,
+            store.find_redemptions,
             waiting_max=config.purchase_waiting_max,
             batch_max=_REDEMPTION_BATCH_MAX,
             workers=1,
@@ -125,13 +129,13 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
             batch_max=config.purchase_batch_max,
             timeout_seconds=config.request_timeout_seconds,
         )
-        board = SoldOutCache(database)
+        board = SoldOutCache(sales)
         await wait_until("PostgreSQL", stop, board.refresh)
         handlers = Handlers(
             codes,
             checkouts,
             PurchaseRouter(purchase_client, redemptions, board),
-            database,
+            sales,
             ping_database=database.ping,
             ping_redis=partial(ping, redis),
             is_draining=stop.is_set,

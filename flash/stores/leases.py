@@ -1,7 +1,7 @@
-"""Leases in Redis: who may try to lead. They elect and never fence; what they promise is checked by PostgreSQL.
+"""Leases in Redis: who may try to lead. They elect and never fence; PostgreSQL checks every write.
 
-A lease is a key that holds its owner's token and expires. The token is known before the first word to Redis,
-so after a lost answer the next call finds out whether the lease is ours. redis-py's `Lock` does neither.
+A lease is a key that holds its owner's token and expires. The token exists before anything is sent, so after a lost
+answer the next call finds out whether the lease is ours. redis-py's `Lock` cannot do that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from flash.stores.redis_client import converse
+from flash.stores.redis import call_redis
 
 _ACQUIRE = """
 local owner = redis.call('GET', KEYS[1])
@@ -32,9 +32,9 @@ return 0
 
 
 class Leases:
-    """The leases of one process. Every call is one round trip however many keys it names.
+    """The leases of one process. A call is one round trip however many keys it names.
 
-    Raises `Unavailable` or `OutcomeUnknown`; after either, assume that nothing is held.
+    Every method raises `Unavailable` or `OutcomeUnknown`; after either, assume that nothing is held.
     """
 
     def __init__(self, client: Redis, lease_seconds: float) -> None:
@@ -43,19 +43,19 @@ class Leases:
         self._token = secrets.token_hex(16)
 
     async def acquire(self, keys: Sequence[str]) -> list[str]:
-        """Those of `keys` that are ours now, for the whole time to live from when this was asked."""
+        """Those of `keys` that are ours now, taken or kept, for `lease_seconds` from when this was called."""
         return await self._for_each(_ACQUIRE, keys, self._milliseconds)
 
     async def renew(self, keys: Sequence[str]) -> list[str]:
-        """Those of `keys` that were still ours, and are for another time to live."""
+        """Those of `keys` that were still ours, and are for another `lease_seconds` from when this was called."""
         return await self._for_each(_RENEW, keys, self._milliseconds)
 
     async def release(self, keys: Sequence[str]) -> None:
-        """Give up those of `keys` that are ours."""
+        """Give up those of `keys` that are ours; the others are left alone."""
         await self._for_each(_RELEASE, keys)
 
     async def _for_each(self, script: str, keys: Sequence[str], *args: int) -> list[str]:
-        async def conversation() -> list[int]:
+        async def run_scripts() -> list[int]:
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
                 # one script call for each key, so that they may live on different nodes later
@@ -65,4 +65,4 @@ class Leases:
 
         if not keys:
             return []
-        return [key for key, done in zip(keys, await converse(conversation), strict=True) if done]
+        return [key for key, done in zip(keys, await call_redis(run_scripts), strict=True) if done]

@@ -1,35 +1,36 @@
-"""A connection to Redis spoken to from Trio itself: for the streams, which every batch of purchases crosses four times.
+"""One connection to Redis on Trio's own sockets, for the streams: every batch of purchases crosses it four times.
 
-redis-py through trio-asyncio costs some 0.5 ms of CPU a conversation, a multiple of this. The leases, which are asked
-once a second, stay with it. Parsing and packing are hiredis's. Nothing is ever sent twice: after any error the
-connection is dropped, since nobody knows what it is in the middle of.
+redis-py through trio-asyncio costs some 0.5 ms of CPU a call, a multiple of this. The leases, which are renewed about
+once a second, stay with it. hiredis parses and packs. Nothing is ever sent twice: after any error the connection is
+dropped, because nobody knows which answer would come next on it.
 """
 
 from __future__ import annotations
 
-import ssl
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import hiredis
 import trio
-from redis.asyncio.connection import SSLConnection, parse_url
 
-from flash.errors import OutcomeUnknown, Unavailable
+from flash.errors import OutcomeUnknown, Unavailable, reason_of
+from flash.stores.redis import CLIENT_NAME, RedisAddress
 
 RedisCommand = tuple[str | bytes | int, ...]
+Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
 
 _READ_BYTES = 65_536
-_LOST = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError)
+_BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
 
 
 class RedisLink:
-    """Connects when first used, so Redis may be away. Users take turns: one conversation at a time.
+    """Connects when first used, so Redis may be away. Its users take turns.
 
-    `timeout_seconds` bounds connecting, and a conversation that does not block in Redis.
+    `timeout_seconds` bounds waiting for a turn, connecting, and the answers to commands that do not block in Redis.
+    Raises `ConfigError` if `url` cannot be read.
     """
 
     def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        self._options: dict[str, Any] = dict(parse_url(url))
+        self._address = RedisAddress.parse(url)
         self._timeout_seconds = timeout_seconds
         self._turn = trio.Lock()
         self._stream: trio.abc.Stream | None = None
@@ -41,8 +42,8 @@ class RedisLink:
     async def __aexit__(self, *_: object) -> None:
         await self._drop()
 
-    async def converse(self, *commands: RedisCommand, block_seconds: float = 0.0) -> list[Any]:
-        """Send `commands` in one piece and return their answers (RESP2: bytes, ints, lists, None).
+    async def execute(self, *commands: RedisCommand, block_seconds: float = 0.0) -> list[Answer]:
+        """Send `commands` in one piece and return their answers, in order.
 
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be
         asked and `OutcomeUnknown` if an answer was lost or is an error.
@@ -52,9 +53,9 @@ class RedisLink:
             stream = self._stream or await self._connect()
             with trio.fail_after(self._timeout_seconds + block_seconds):
                 answers = await self._exchange(stream, commands)
-        except (*_LOST, hiredis.ProtocolError) as error:
+        except _BROKEN as error:
             await self._drop()
-            raise OutcomeUnknown(f"Redis did not answer: {_reason(error)}") from error
+            raise OutcomeUnknown(f"Redis did not answer: {reason_of(error)}") from error
         except BaseException:
             await self._drop()
             raise
@@ -73,9 +74,9 @@ class RedisLink:
         except trio.TooSlowError as error:
             raise Unavailable("Redis is too slow for all who ask it") from error
 
-    async def _exchange(self, stream: trio.abc.Stream, commands: tuple[RedisCommand, ...]) -> list[Any]:
+    async def _exchange(self, stream: trio.abc.Stream, commands: tuple[RedisCommand, ...]) -> list[Answer]:
         await stream.send_all(b"".join([hiredis.pack_command(cast("Any", command)) for command in commands]))
-        answers: list[Any] = []
+        answers: list[Answer] = []
         while True:
             while (answer := self._reader.gets()) is not False:
                 answers.append(answer)
@@ -90,47 +91,37 @@ class RedisLink:
         try:
             with trio.fail_after(self._timeout_seconds):
                 self._reader = hiredis.Reader()
-                self._stream = stream = await self._open()
-                for answer in await self._exchange(stream, self._greeting()):
+                self._stream = stream = await _open(self._address)
+                for answer in await self._exchange(stream, _greeting(self._address)):
                     if isinstance(answer, hiredis.ReplyError):
                         raise Unavailable(f"Redis refused the connection: {answer}")
-        except _LOST as error:
-            raise Unavailable(f"Redis cannot be reached: {_reason(error)}") from error
+        except _BROKEN as error:
+            raise Unavailable(f"Redis cannot be reached: {reason_of(error)}") from error
         return stream
-
-    async def _open(self) -> trio.abc.Stream:
-        options = self._options
-        if "path" in options:
-            return await trio.open_unix_socket(options["path"])
-        host, port = options.get("host", "localhost"), options.get("port", 6379)
-        if options.get("connection_class") is SSLConnection:
-            return await trio.open_ssl_over_tcp_stream(host, port, ssl_context=self._tls())
-        return await trio.open_tcp_stream(host, port)
-
-    def _tls(self) -> ssl.SSLContext:
-        """The TLS options of the URL that redis-py understands, so that leases and streams connect alike."""
-        options = self._options
-        context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-        context.check_hostname = options.get("ssl_check_hostname", True)
-        if options.get("ssl_cert_reqs") == "none":
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        if certfile := options.get("ssl_certfile"):
-            context.load_cert_chain(certfile, options.get("ssl_keyfile"))
-        return context
-
-    def _greeting(self) -> tuple[RedisCommand, ...]:
-        options = self._options
-        commands: list[RedisCommand] = []
-        if password := options.get("password"):
-            commands.append(("AUTH", options.get("username") or "default", password))
-        if database := options.get("db"):
-            commands.append(("SELECT", database))
-        return (*commands, ("CLIENT", "SETNAME", "flash"))
 
     async def _drop(self) -> None:
         if self._stream is not None:
             stream, self._stream = self._stream, None
             await trio.aclose_forcefully(stream)
+
+
+async def _open(address: RedisAddress) -> trio.abc.Stream:
+    if address.path is not None:
+        return await trio.open_unix_socket(address.path)
+    if address.tls is not None:
+        context = address.tls.context()
+        return await trio.open_ssl_over_tcp_stream(address.host, address.port, ssl_context=context)
+    return await trio.open_tcp_stream(address.host, address.port)
+
+
+def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
+    """What a new connection says first: who we are and which database we mean."""
+    commands: list[RedisCommand] = []
+    if address.password:
+        commands.append(("AUTH", address.username or "default", address.password))
+    if address.database:
+        commands.append(("SELECT", address.database))
+    return (*commands, ("CLIENT", "SETNAME", CLIENT_NAME))
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
@@ -142,7 +133,3 @@ def streams_of(answer: list[Any] | None) -> list[tuple[bytes, Entries]]:
         (key, [(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries])
         for key, entries in answer or []
     ]
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__

@@ -17,11 +17,12 @@ import trio
 from flash import bridge
 from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
-from flash.stores.postgres import Postgres, open_postgres
+from flash.stores.postgres import open_postgres
 from flash.testing import stores
 from flash.testing.client import Client
 from flash.testing.cluster import QUICK, ROOT, running_cluster
 from tests.cluster.history import History, verify
+from tests.stores.database import Stores, stores_of
 
 DAY_SECONDS = 86_400
 SHIFTED_CLOCK = """
@@ -51,12 +52,12 @@ async def connected(url: str) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def two_pools(url: str) -> AsyncIterator[tuple[Any, list[Postgres]]]:
+async def two_pools(url: str) -> AsyncIterator[tuple[Any, list[Stores]]]:
     """A connection for looking, and the stores of two processes."""
     async with connected(url) as connection:
-        options: dict[str, Any] = {"connections_max": 10, "timeout_seconds": 10.0, "code_ttl_seconds": 3600.0}
+        options: dict[str, Any] = {"connections_max": 10, "timeout_seconds": 10.0}
         async with open_postgres(url, name="one", **options) as one, open_postgres(url, name="two", **options) as two:
-            yield connection, [one, two]
+            yield connection, [stores_of(one), stores_of(two)]
 
 
 async def rows(connection: Any, sql: str, *args: object) -> list[Any]:
@@ -218,8 +219,8 @@ async def test_twenty_callers_at_once_make_each_sale_once(postgres: str) -> None
             await rows(connection, "TRUNCATE sales")
             made: list[SaleId] = []
 
-            async def prepare(store: Postgres, made: list[SaleId] = made) -> None:
-                mine, _ = await store.prepare_sales(DAY_SECONDS, 5, 10)
+            async def prepare(store: Stores, made: list[SaleId] = made) -> None:
+                mine, _ = await store.schedule.prepare_sales(DAY_SECONDS, 5, 10)
                 made.extend(mine)
 
             async with trio.open_nursery() as nursery:
@@ -234,9 +235,9 @@ async def test_callers_racing_across_boundaries_leave_no_gap_and_make_no_sale_tw
     async with two_pools(postgres) as (_, pools):
         made: list[SaleId] = []
 
-        async def prepare(store: Postgres) -> None:
+        async def prepare(store: Stores) -> None:
             for _ in range(60):
-                mine, seconds = await store.prepare_sales(1, 3, 10)
+                mine, seconds = await store.schedule.prepare_sales(1, 3, 10)
                 assert seconds <= 1
                 made.extend(mine)
                 await trio.sleep(max(0.0, min(seconds, 0.05)))
@@ -252,7 +253,7 @@ async def test_callers_racing_across_boundaries_leave_no_gap_and_make_no_sale_tw
 async def test_the_current_sale_and_the_next_exist_after_any_start_and_any_stop(postgres: str) -> None:
     period = _quiet_period()
     async with two_pools(postgres) as (connection, (store, _)):
-        assert (await store.prepare_sales(period, 5, 10))[0] == [1, 2]
+        assert (await store.schedule.prepare_sales(period, 5, 10))[0] == [1, 2]
         ((began, since, ahead),) = await rows(
             connection,
             """
@@ -264,45 +265,45 @@ async def test_the_current_sale_and_the_next_exist_after_any_start_and_any_stop(
         assert began
         assert 0 <= since < period
         assert since + ahead == pytest.approx(period, abs=0.001)
-        made, seconds = await store.prepare_sales(period, 5, 10)
+        made, seconds = await store.schedule.prepare_sales(period, 5, 10)
         assert not made
         assert seconds == pytest.approx(ahead, abs=5)
 
         # the service was down for ten periods: it skips those it missed and makes the present one at once
         await rows(connection, "UPDATE sales SET starts_at = starts_at - $1 * interval '10 s'", period)
-        assert (await store.prepare_sales(period, 5, 10))[0] == [3, 4]
-        current = await store.current_sale()
+        assert (await store.schedule.prepare_sales(period, 5, 10))[0] == [3, 4]
+        current = await store.sales.current_sale()
         assert current is not None
         assert (current.id, current.first_item_id, current.is_open) == (3, 11, True)
         assert await rows(connection, "SELECT count(*) FROM sales WHERE starts_at > now()") == [(1,)]
 
         # it was down just until its next sale began
         await rows(connection, "UPDATE sales SET starts_at = starts_at - $1 * interval '1 s'", period)
-        assert (await store.prepare_sales(period, 5, 10))[0] == [5]
+        assert (await store.schedule.prepare_sales(period, 5, 10))[0] == [5]
 
 
 @pytest.mark.parametrize(("size", "user_limit"), [(7, 10), (5, 3)])
 async def test_new_settings_change_only_sales_that_have_not_begun(postgres: str, size: int, user_limit: int) -> None:
     period = _quiet_period()
     async with two_pools(postgres) as (connection, (store, _)):
-        await store.prepare_sales(period, 5, 10)
-        assert (await store.prepare_sales(period, size, user_limit))[0] == [2]
+        await store.schedule.prepare_sales(period, 5, 10)
+        assert (await store.schedule.prepare_sales(period, size, user_limit))[0] == [2]
         wanted = [(1, 1, 5, 10), (2, 6, size, user_limit)]
         shown = "SELECT id, first_item_id, stock, user_limit FROM sales ORDER BY id"
         assert [tuple(row) for row in await rows(connection, shown)] == wanted
-        assert (await store.prepare_sales(period, size, user_limit))[0] == []
+        assert (await store.schedule.prepare_sales(period, size, user_limit))[0] == []
 
         # a leader has begun a term already: too late
-        await store.begin_term(SaleId(2))
-        assert (await store.prepare_sales(period, 9, 9))[0] == []
+        await store.terms.begin_term(SaleId(2))
+        assert (await store.schedule.prepare_sales(period, 9, 9))[0] == []
         assert [tuple(row) for row in await rows(connection, shown)] == wanted
 
 
 async def test_a_new_period_replaces_the_prepared_sale_and_opens_its_own_current_one(postgres: str) -> None:
     period = _quiet_period()
     async with two_pools(postgres) as (connection, (store, _)):
-        await store.prepare_sales(period, 5, 10)
-        assert (await store.prepare_sales(period - 1, 5, 10))[0] == [2, 3]
+        await store.schedule.prepare_sales(period, 5, 10)
+        assert (await store.schedule.prepare_sales(period - 1, 5, 10))[0] == [2, 3]
         sales = await rows(connection, "SELECT id, first_item_id, starts_at <= now(), starts_at FROM sales ORDER BY id")
         assert [tuple(sale)[:3] for sale in sales] == [(1, 1, True), (2, 6, True), (3, 11, False)]
         assert sales[2]["starts_at"] - sales[1]["starts_at"] == timedelta(seconds=period - 1)
@@ -317,7 +318,7 @@ def _quiet_period() -> int:
 async def test_a_sale_about_to_begin_is_not_replaced(own_postgres: EmbeddedPostgres) -> None:
     url = own_postgres.url
     async with two_pools(url) as (connection, (store, _)):
-        await store.prepare_sales(_quiet_period(), 5, 10)
+        await store.schedule.prepare_sales(_quiet_period(), 5, 10)
         await rows(connection, "UPDATE sales SET starts_at = now() + interval '9 s' WHERE id = 2")
-        await store.prepare_sales(_quiet_period(), 6, 10)
+        await store.schedule.prepare_sales(_quiet_period(), 6, 10)
         assert [row[0] for row in await rows(connection, "SELECT stock FROM sales WHERE id = 2")] == [5]

@@ -26,7 +26,7 @@ async def test_two_webs_and_two_inventories_serve_an_empty_database_and_sigterm_
     postgres: str, valkey: EmbeddedValkey, tmp_path: Path
 ) -> None:
     async with connected(postgres) as connection:
-        await rows(connection, "DROP TABLE sales, checkouts, purchases, secrets")
+        await rows(connection, "DROP TABLE sales, checkouts, purchases, secrets, schema_migrations")
     port = _free_ports()
     log = tmp_path / "honcho.log"
     with log.open("wb") as output:

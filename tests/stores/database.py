@@ -1,0 +1,90 @@
+"""The stores over one database, as the processes build them, and a connection to look past them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from flash import bridge
+from flash.domain import Attempt, Code, ItemId, Purchase, RequestId, UserId
+from flash.stores.checkouts import Checkouts
+from flash.stores.migration import migrate
+from flash.stores.postgres import Connection, Postgres, Row, connect, open_postgres
+from flash.stores.sales import Sales
+from flash.stores.schedule import SaleSchedule
+from flash.stores.terms import Terms
+
+CODE_TTL_SECONDS = 3600.0
+LINGER_SECONDS = 5.0
+NOW = datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    database: Postgres
+    checkouts: Checkouts
+    terms: Terms
+    sales: Sales
+    schedule: SaleSchedule
+
+
+def stores_of(database: Postgres, page_rows: int = 50_000) -> Stores:
+    return Stores(
+        database,
+        Checkouts(database, CODE_TTL_SECONDS),
+        Terms(database, CODE_TTL_SECONDS, linger_seconds=LINGER_SECONDS, page_rows=page_rows),
+        Sales(database),
+        SaleSchedule(database),
+    )
+
+
+def name_of(url: str) -> str:
+    """The database that `url` names."""
+    return urlsplit(url).path.removeprefix("/")
+
+
+@asynccontextmanager
+async def opened(url: str, page_rows: int = 50_000) -> AsyncIterator[Stores]:
+    """The stores of a migrated database with one open sale of ten items, two to a user."""
+    async with bridge.open_loop():
+        await migrate(url)
+        async with open_postgres(url, connections_max=4, timeout_seconds=5, name="test") as database:
+            stores = stores_of(database, page_rows)
+            await stores.schedule.prepare_sales(3600, 10, 2)
+            yield stores
+
+
+async def run_sql(url: str, sql: str, *args: object) -> list[Row]:
+    """Run one statement on a connection of its own; call it within a loop."""
+
+    async def on_connection() -> list[Row]:
+        connection = await connect(url)
+        try:
+            return await connection.fetch(sql, *args)
+        finally:
+            await connection.close()
+
+    return await bridge.call_asyncio(on_connection)
+
+
+async def explain(connection: Connection, sql: str, *args: object) -> str:
+    """The plan of `sql` as text."""
+    return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *args))
+
+
+def an_attempt(item: int, user: str = "ann") -> Attempt:
+    return Attempt(UserId(user), ItemId(item))
+
+
+async def issue(checkouts: Checkouts, item: int, user: str = "ann") -> Code:
+    (recorded,) = await checkouts.record_attempts([an_attempt(item, user)])
+    assert recorded.code is not None
+    return recorded.code
+
+
+def a_purchase(code: Code, item: int, user: str = "ann", slot: int = 1) -> Purchase:
+    """Of one item for `code`, at `NOW`."""
+    return Purchase(code.checkout_id, RequestId(f"auto:{code.checkout_id}"), ItemId(item), UserId(user), slot, NOW)

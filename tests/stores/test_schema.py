@@ -1,0 +1,152 @@
+"""What PostgreSQL itself refuses, plans that do not decay as tables grow, and updates of `sales` that stay cheap."""
+
+from __future__ import annotations
+
+import json
+
+import asyncpg
+import pytest
+
+from flash import bridge
+from flash.domain import SaleId
+from flash.stores import checkouts, sales, terms
+from flash.stores.migration import migrate
+from flash.stores.postgres import Connection, open_postgres
+from tests.stores.database import a_purchase, explain, issue, opened, run_sql, stores_of
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit) SELECT 9, starts_at, 900, 1, 1 FROM sales",
+        "INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit) VALUES (9, 'epoch', 5, 1, 1)",
+        "UPDATE sales SET sold = stock + 1",
+        "UPDATE sales SET sold = stock",
+        "INSERT INTO purchases VALUES (1, 2, 1, 'bob', 1, 1, 'auto:2', now())",
+        "INSERT INTO purchases VALUES (1, 1, 2, 'bob', 1, 1, 'auto:2', now())",
+        "INSERT INTO purchases VALUES (1, 2, 2, 'ann', 1, 1, 'auto:2', now())",
+        "INSERT INTO purchases VALUES (1, 2, 2, 'bob', 11, 1, 'auto:2', now())",
+        "INSERT INTO checkouts (outcome) VALUES ('perhaps')",
+        "INSERT INTO checkouts (outcome) VALUES ('issued')",
+    ],
+    ids=[
+        "two sales of one hour",
+        "an item of two sales",
+        "more sold than there are",
+        "sold out but not closed",
+        "a code sold twice",
+        "an item sold twice",
+        "a slot taken twice",
+        "an eleventh item",
+        "an unknown outcome",
+        "a code without secret and buyer",
+    ],
+)
+async def test_postgres_itself_refuses(postgres: str, sql: str) -> None:
+    async with opened(postgres) as stores:
+        term, _, _ = await stores.terms.begin_term(SaleId(1))
+        await stores.terms.sell(term, [a_purchase(await issue(stores.checkouts, 1), 1)])
+        with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+            await run_sql(postgres, sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "args"),
+    [
+        (checkouts.RECORD_ATTEMPTS, (["u"] * 99, list(range(1, 100)), [None] * 99, [b"s" * 16] * 99)),
+        (terms.FIND_CHECKOUTS, (list(range(1, 100)), 1, 3600.0)),
+        (checkouts.FIND_REDEMPTIONS, (list(range(1, 100)), [1] * 99, 3600.0)),
+        (terms.PURCHASES_PAGE, (1, 5, 2, 50_000)),
+        (sales.FIND_ITEM, (5,)),
+    ],
+    ids=["record", "find checkouts", "find redemptions", "load a term", "find an item"],
+)
+@pytest.mark.parametrize("rows", [0, 20_000])
+async def test_no_hot_statement_reads_a_whole_table(
+    postgres: str, sql: str, args: tuple[object, ...], rows: int
+) -> None:
+    """With the settings of the service's own connections, on tables that nobody has analyzed yet."""
+
+    async def plan_on(connection: Connection) -> str:
+        await connection.execute(_FILL.replace("ROWS", str(rows)))
+        return await explain(connection, sql, *args)
+
+    async with (
+        bridge.open_loop(),
+        open_postgres(postgres, connections_max=1, timeout_seconds=5, name="test") as database,
+    ):
+        plan = await database.run(plan_on)
+    for table in ("checkouts", "purchases"):
+        assert f"Seq Scan on {table}" not in plan, plan
+    assert "Materialize" not in plan, plan
+    assert "Hash" not in plan, plan
+
+
+_FILL = """
+INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit) VALUES (1, now(), 1, 100000, 10);
+INSERT INTO checkouts (outcome, sale_id, item_id, user_id, secret)
+SELECT 'issued', 1, i, 'u' || i, decode(md5(i::text), 'hex') FROM generate_series(1, ROWS) AS i;
+INSERT INTO purchases SELECT 1, i, i, 'u' || i, 1, 1, 'auto:' || i, now() FROM generate_series(1, ROWS) AS i;
+"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "args"),
+    [
+        (terms.LEADABLE, (5.0, 5.0)),
+        (sales.UNSOLD_SALES, ()),
+        (sales.LIST_UNSOLD_SALES, (None, 20)),
+        (sales.LIST_SALES, (None, 20)),
+        (sales.CURRENT_SALE, ()),
+    ],
+    ids=["leadable", "unsold", "list unsold", "list", "current"],
+)
+async def test_the_sales_of_the_past_are_not_read(postgres: str, sql: str, args: tuple[object, ...]) -> None:
+    """A year of sales, of which ten are unsold and two sold out just now: a page for each of those, and the indexes."""
+
+    async def pages_read(connection: Connection) -> int:
+        await connection.execute(_FILL_SALES)
+        text = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {sql}", *args)
+        plan = json.loads(text)[0]["Plan"]
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    async with (
+        bridge.open_loop(),
+        open_postgres(postgres, connections_max=1, timeout_seconds=20, name="test") as database,
+    ):
+        assert await database.run(pages_read) <= 30
+
+
+async def test_selling_does_not_touch_an_index_of_sales_until_the_last_item_goes(postgres: str) -> None:
+    """Every commit of purchases updates the sale's row. Only a HOT update leaves the indexes alone."""
+
+    async def updates(connection: Connection) -> tuple[int, int]:
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+        await connection.execute("SELECT pg_stat_clear_snapshot()")
+        row = await connection.fetchrow(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'sales'"
+        )
+        assert row is not None
+        return row["n_tup_upd"], row["n_tup_hot_upd"]
+
+    async with bridge.open_loop():
+        await migrate(postgres)
+        # one connection: a backend reports only its own updates when told to
+        async with open_postgres(postgres, connections_max=1, timeout_seconds=5, name="test") as database:
+            stores = stores_of(database)
+            await stores.schedule.prepare_sales(3600, 10, 10)
+            term, _, _ = await stores.terms.begin_term(SaleId(1))
+            for item in range(1, 10):
+                await stores.terms.sell(term, [a_purchase(await issue(stores.checkouts, item), item, slot=item)])
+            assert await database.run(updates) == (10, 10)
+            await stores.terms.sell(term, [a_purchase(await issue(stores.checkouts, 10), 10, slot=10)])
+            assert await database.run(updates) == (11, 10)
+
+
+_FILL_SALES = """
+INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit, sold, sold_out_at)
+SELECT i, now() - (9000 - i) * interval '1 h', i * 10, 10, 10,
+       CASE WHEN i % 900 = 0 THEN 0 ELSE 10 END,
+       CASE WHEN i % 900 = 0 THEN NULL WHEN i > 8997 THEN now() ELSE now() - (9000 - i) * interval '1 h' END
+FROM generate_series(1, 9000) AS i;
+"""
