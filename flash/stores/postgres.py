@@ -30,6 +30,7 @@ from flash.domain import (
     Code,
     Epoch,
     ItemId,
+    MalformedAttempt,
     Purchase,
     RecordedAttempt,
     Redemption,
@@ -199,7 +200,7 @@ class Postgres:
 
     # checkouts
 
-    async def record_attempts(self, attempts: list[Attempt]) -> list[RecordedAttempt]:
+    async def record_attempts(self, attempts: Sequence[Attempt | MalformedAttempt]) -> list[RecordedAttempt]:
         """Persist every attempt with its outcome in one commit; the outcomes come in the same order."""
         return await self._write(_record_attempts, attempts)
 
@@ -461,14 +462,16 @@ def _connection_options(url: str, timeout_seconds: float, name: str) -> dict[str
     return options
 
 
-async def _record_attempts(connection: Connection, attempts: Sequence[Attempt]) -> list[RecordedAttempt]:
+async def _record_attempts(
+    connection: Connection, attempts: Sequence[Attempt | MalformedAttempt]
+) -> list[RecordedAttempt]:
     random = secrets.token_bytes(SECRET_BYTES * len(attempts))
     keys = [random[i : i + SECRET_BYTES] for i in range(0, len(random), SECRET_BYTES)]
     rows = await connection.fetch(
         RECORD_ATTEMPTS,
-        [a.user_id for a in attempts],
-        [a.item_id for a in attempts],
-        [a.query for a in attempts],
+        [a.user_id if isinstance(a, Attempt) else None for a in attempts],
+        [a.item_id if isinstance(a, Attempt) else None for a in attempts],
+        [a.query if isinstance(a, MalformedAttempt) else None for a in attempts],
         keys,
     )
     return [_recorded(row, key) for row, key in zip(rows, keys, strict=True)]

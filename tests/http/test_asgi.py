@@ -13,6 +13,7 @@ import trio
 
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.http.asgi import BODY_PIECES_MAX, App, Message
+from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import Request, Response, json_response
 from flash.http.parameters import InvalidParameter
 
@@ -81,7 +82,7 @@ async def echo_segment(request: Request, segment: str) -> Response:
     return json_response(200, {"path": request.path, "segment": segment})
 
 
-def make_app(**settings: Any) -> App:
+def make_app(*, body_seconds: float = 10, body_max_bytes: int = BODY_MAX_BYTES) -> App:
     return App(
         {
             ("POST", "/checkout"): echo,
@@ -96,7 +97,8 @@ def make_app(**settings: Any) -> App:
             ("GET", "/items/{id}/image.svg"): echo_segment,
             ("DELETE", "/purchases/{code}"): echo_segment,
         },
-        **settings,
+        body_seconds=body_seconds,
+        body_max_bytes=body_max_bytes,
     )
 
 
@@ -104,7 +106,7 @@ def failing(error: Exception) -> App:
     async def fail(request: Request) -> Response:
         raise error
 
-    return App({("POST", "/fail"): fail})
+    return App({("POST", "/fail"): fail}, body_seconds=10)
 
 
 async def test_a_request_reaches_its_handler_with_its_query() -> None:
@@ -291,7 +293,7 @@ async def test_a_304_carries_no_length_of_a_body_it_has_not() -> None:
     async def unchanged(request: Request) -> Response:
         return Response(304, b"", headers=((b"etag", b'"1"'),))
 
-    assert (await call(App({("GET", "/x"): unchanged}), "GET", b"/x")).headers == {b"etag": b'"1"'}
+    assert (await call(App({("GET", "/x"): unchanged}, body_seconds=10), "GET", b"/x")).headers == {b"etag": b'"1"'}
 
 
 async def test_the_lifespan_is_agreed_to() -> None:

@@ -12,9 +12,9 @@ import trio
 
 from flash.http.asgi import Message, Receive, Send
 from flash.http.connection import Connection
-from flash.http.limits import Connections, Limits
+from flash.http.connection_set import ConnectionSet
 from flash.http.parser import RequestParser
-from tests.http.site import GET, POST, at_most
+from tests.http.site import GET, POST, at_most, limits
 
 CLOSE = GET + b"Connection: close\r\n\r\n"
 
@@ -45,14 +45,14 @@ class Plain:
 async def connected(app: Plain) -> AsyncIterator[trio.SocketStream]:
     """The client's end."""
     ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())
-    connections = Connections(Limits())
+    connections = ConnectionSet(limits())
     async with trio.open_nursery() as nursery, ours:
         nursery.start_soon(Connection.serve, app, connections, theirs)
         yield ours
         with at_most(2):
             while await ours.receive_some():
                 pass
-    assert not connections.open
+    assert not connections.members
 
 
 async def hear(stream: trio.SocketStream) -> bytes:
@@ -104,12 +104,12 @@ async def test_it_is_told_when_its_client_has_left() -> None:
 
 async def test_a_deadline_in_the_instant_of_a_request_lets_nothing_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Plain()
-    connections = Connections(Limits())
+    connections = ConnectionSet(limits())
     feed = RequestParser.feed
 
     def feed_too_late(parser: RequestParser, data: bytes) -> None:
         feed(parser, data)
-        for connection in connections.open:
+        for connection in connections.members:
             connection.expire()
 
     monkeypatch.setattr(RequestParser, "feed", feed_too_late)

@@ -13,11 +13,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 import trio
 
-from flash.http.limits import Limits
 from flash.testing.client import Client, host_and_port, raw
 from flash.testing.cluster import ROOT
 from tests.http.cases import REFUSED, TAKEN
-from tests.http.site import GET, Serving, at_most, descriptors, serving_on, until
+from tests.http.site import GET, Serving, at_most, descriptors, limits, serving_on, until
 from tests.http.test_parser import FUZZ_SEED, in_pieces, mutants
 
 IDLE = 10_000
@@ -32,16 +31,17 @@ sys.stdin.read()
 """
 SERVER = """
 import resource, sys, trio
+from flash.config import Config
 from flash.http.asgi import App
-from flash.http.limits import Limits
 from flash.http.message import json_response
 from flash.http.server import serve
 async def hello(request):
     return json_response(200, "hello")
 async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    await serve(App({("GET", "/"): hello}), host="127.0.0.1", port=0, limits=Limits(), stop=trio.Event(),
-                on_listening=lambda address: print(address, flush=True), is_builtin=sys.argv[1] == "own")
+    app = App({("GET", "/"): hello}, body_seconds=1)
+    await serve(app, host="127.0.0.1", port=0, limits=Config(), stop=trio.Event(),
+                on_listening=lambda address: print(address, flush=True), is_builtin=sys.argv[1] == "builtin")
 trio.run(main)
 """
 
@@ -81,7 +81,7 @@ async def python(script: str, *arguments: str) -> AsyncIterator[str]:
 
 async def test_ten_thousand_idle_connections_keep_nobody_waiting(serving: Serving) -> None:
     with descriptors_allowed(IDLE + 500):
-        async with serving(Limits(drain_seconds=20)) as running:
+        async with serving(limits(drain_seconds=20)) as running:
             host, port = host_and_port(running.address)
             crowd = IDLE if running.is_builtin else IDLE // 10  # Hypercorn takes a millisecond for each
             async with python(CROWD, host, str(port), str(crowd)) as said, Client(running.address) as client:
@@ -95,7 +95,7 @@ async def test_ten_thousand_idle_connections_keep_nobody_waiting(serving: Servin
                     await running.ended.wait()
 
 
-@pytest.mark.parametrize("handler", ["own", "hypercorn"])
+@pytest.mark.parametrize("handler", ["builtin", "hypercorn"])
 async def test_out_of_descriptors_those_who_are_connected_are_served_and_others_once_one_leaves(handler: str) -> None:
     async with python(SERVER, handler) as address, Client(address) as first:
         assert (await first.get("/")).status == 200
@@ -136,7 +136,7 @@ async def test_whatever_is_sent_gets_a_status_or_a_close_and_the_next_is_answere
             assert not answer or answer.startswith(b"HTTP/1.1 "), data
             assert set(_statuses(answer)) <= {100, 200, 400, 404, 405, 408, 413, 414, 431, 501, 505}, data
 
-    async with serving(Limits(drain_seconds=0.3)) as running:
+    async with serving(limits(drain_seconds=0.3)) as running:
         await running.assert_answers()
         before = descriptors()
         async with trio.open_nursery() as nursery:

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash.http import parameters
-from flash.http.message import Request, json_response, problem, retry_after
+from flash.http.message import Request, json_response
 from flash.http.parameters import InvalidParameter, read_optional, read_params
+from flash.http.problems import problem, retry_after
 
 NAMES = ("user_id", "id")
 

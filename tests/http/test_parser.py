@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import h11
 import pytest
 
-from flash.http.limits import HEADERS_MAX
+from flash.http.limits import BODY_MAX_BYTES, HEADERS_MAX
 from flash.http.message import Header
 from flash.http.parser import READ_BYTES, Phase, RequestParser
 from tests.http.cases import GET, LAST, POST, REFUSED, TAKEN, Case
@@ -18,7 +18,6 @@ from tests.http.cases import GET, LAST, POST, REFUSED, TAKEN, Case
 FUZZ_INPUTS = int(os.environ.get("FLASH_FUZZ_INPUTS", "100000"))
 FUZZ_SEED = int(os.environ.get("FLASH_FUZZ_SEED", "1"))
 STATUSES = {400, 413, 414, 431, 501, 505}
-BODY_MAX_BYTES = 65_536
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -49,8 +48,8 @@ def judge(pieces: Iterable[bytes]) -> Verdict:
                 verdict.taken.append((request.method, target, fields(request.headers), incoming.body))
                 if incoming.is_last:
                     return verdict
-            if parser.refusal is not None:
-                verdict.status = parser.refusal.status
+            if parser.rejection is not None:
+                verdict.status = parser.rejection.status
                 return verdict
     verdict.phase = parser.phase
     return verdict

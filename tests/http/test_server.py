@@ -6,11 +6,7 @@ Every limit that a test runs into is set to some tens of milliseconds there; no 
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import socket
-import ssl
-import subprocess
-from pathlib import Path
 
 import h11
 import hypercorn.trio.run
@@ -22,11 +18,12 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, PriorityFrame, Sett
 
 from flash.errors import OperatorError
 from flash.http.asgi import App
-from flash.http.hypercorn_guard import GuardedTCPServer, StrictH11, serve_connection
-from flash.http.limits import Limits
+from flash.http.hypercorn_guard import GuardedTCPServer, serve_connection
 from flash.http.server import Tls, serve
+from flash.http.strict_h11 import StrictH11
 from flash.testing.client import Client, ConnectionLost, host_and_port, raw
-from tests.http.site import BIG, GET, POST, SECOND, Running, Serving, at_most, descriptors, until
+from tests.certificates import tls_stream
+from tests.http.site import BIG, GET, POST, SECOND, Running, Serving, at_most, descriptors, limits, until
 
 # --- what stopped the whole of a stock Hypercorn -------------------------------------------------------------
 
@@ -118,30 +115,7 @@ async def test_http2_with_prior_knowledge_is_refused_on_a_plain_connection(servi
         await running.assert_answers()
 
 
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make a certificate with")
-    directory: Path = tmp_path_factory.mktemp("tls")
-    made = Tls(str(directory / "cert.pem"), str(directory / "key.pem"))
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-keyout", made.keyfile, "-out", made.certfile], check=True, capture_output=True)
-    return made
-
-
-async def _tls_stream(address: str, protocol: str) -> trio.SSLStream[trio.SocketStream]:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols([protocol])
-    stream = trio.SSLStream(await trio.open_tcp_stream(*host_and_port(address)), context, https_compatible=True)
-    await stream.do_handshake()
-    assert stream.selected_alpn_protocol() == protocol
-    return stream
-
-
-async def _receiveuntil(stream: trio.abc.ReceiveStream, mark: bytes) -> None:
+async def _receive_until(stream: trio.abc.ReceiveStream, mark: bytes) -> None:
     received = b""
     with trio.fail_after(5):
         while mark not in received:
@@ -163,14 +137,14 @@ async def _receive_all(stream: trio.abc.ReceiveStream) -> bytes:
 async def test_over_tls_each_http2_killer_costs_its_own_connection_at_most(
     serving: Serving, killer: str, tls: Tls
 ) -> None:
-    async with serving(Limits(drain_seconds=0.3, idle_seconds=0.3), tls=tls) as running:
-        async with await _tls_stream(running.address, "h2") as stream:
+    async with serving(limits(drain_seconds=0.3, idle_seconds=0.3), tls=tls) as running:
+        async with await tls_stream(running.address, tls, "h2") as stream:
             await stream.send_all(PREFACE + HTTP2_KILLERS[killer])
             if killer == "data-after-the-response":
-                await _receiveuntil(stream, b"body_too_large")
+                await _receive_until(stream, b"body_too_large")
                 await stream.send_all(LATE_DATA)
             await _receive_all(stream)
-        async with await _tls_stream(running.address, "http/1.1") as stream:
+        async with await tls_stream(running.address, tls, "http/1.1") as stream:
             await stream.send_all(GET + b"Connection: close\r\n\r\n")
             assert (await _receive_all(stream)).startswith(b"HTTP/1.1 200 ")
 
@@ -231,7 +205,7 @@ async def test_a_malformed_head_gets_one_refusal_and_what_follows_it_is_never_pa
 
 
 @pytest.mark.parametrize(
-    ("data", "own", "hypercorn"),
+    ("data", "builtin", "hypercorn"),
     [
         # llhttp takes a line without a version for HTTP/0.9, which it is; h11 for nothing it knows.
         (b"GET /\r\n\r\n", 505, 400),
@@ -249,11 +223,11 @@ async def test_a_malformed_head_gets_one_refusal_and_what_follows_it_is_never_pa
     ],
 )
 async def test_where_the_handlers_differ_each_has_a_reason(
-    serving: Serving, data: bytes, own: int, hypercorn: int
+    serving: Serving, data: bytes, builtin: int, hypercorn: int
 ) -> None:
     async with serving() as running:
         answer = await raw(running.address, data + GET + b"Connection: close\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 %d " % (own if running.is_builtin else hypercorn))
+        assert answer.startswith(b"HTTP/1.1 %d " % (builtin if running.is_builtin else hypercorn))
         await running.assert_answers()
 
 
@@ -325,7 +299,7 @@ async def test_a_body_too_large_or_too_slow_is_told_so_and_the_connection_closed
     serving: Serving, data: bytes, status: int
 ) -> None:
     body_seconds = 0.05 if status == 408 else 10
-    async with serving(Limits(body_seconds=body_seconds, drain_seconds=0.3)) as running:
+    async with serving(limits(body_seconds=body_seconds, drain_seconds=0.3)) as running:
         with at_most(5):
             answer = await raw(running.address, data)
         assert answer.startswith(b"HTTP/1.1 %d " % status)
@@ -373,7 +347,7 @@ async def test_a_head_has_one_deadline_that_further_bytes_do_not_move(serving: S
             await stream.send_all(b"G")
             await trio.sleep(0.01)
 
-    async with serving(Limits(head_seconds=0.08, drain_seconds=0.3)) as running:
+    async with serving(limits(head_seconds=0.08, drain_seconds=0.3)) as running:
         stream = await trio.open_tcp_stream(*host_and_port(running.address))
         async with stream:
             with pytest.raises(trio.BrokenResourceError), at_most(1):
@@ -381,15 +355,15 @@ async def test_a_head_has_one_deadline_that_further_bytes_do_not_move(serving: S
 
 
 async def test_a_quiet_connection_is_closed_after_the_idle_limit_before_and_between_requests(serving: Serving) -> None:
-    async with serving(Limits(idle_seconds=0.05, drain_seconds=0.3)) as running:
+    async with serving(limits(idle_seconds=0.05, drain_seconds=0.3)) as running:
         with at_most(1):
             assert await raw(running.address, b"") == b""
             assert (await raw(running.address, GET + b"\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_handler_may_take_longer_than_every_limit_on_the_client(serving: Serving) -> None:
-    limits = Limits(idle_seconds=0.02, head_seconds=0.02, send_seconds=0.02, drain_seconds=0.3)
-    async with serving(limits) as running, trio.open_nursery() as nursery:
+    bounds = limits(idle_seconds=0.02, head_seconds=0.02, send_seconds=0.02, drain_seconds=0.3)
+    async with serving(bounds) as running, trio.open_nursery() as nursery:
         nursery.start_soon(_expect, running.address, "/slow", 200)
         await running.site.slow_began.wait()
         await trio.sleep(0.1)
@@ -410,7 +384,7 @@ async def _stuck_reader(address: str) -> trio.SocketStream:
 
 
 async def test_a_reader_that_stops_reading_is_cut_off(serving: Serving) -> None:
-    async with serving(Limits(send_seconds=0.05, drain_seconds=0.3)) as running:
+    async with serving(limits(send_seconds=0.05, drain_seconds=0.3)) as running:
         async with await _stuck_reader(running.address) as stream:
             await trio.sleep(0.15)
             assert len(await _receive_all(stream)) < BIG
@@ -418,7 +392,7 @@ async def test_a_reader_that_stops_reading_is_cut_off(serving: Serving) -> None:
 
 
 async def test_above_the_cap_a_connection_is_closed_at_once_and_a_freed_place_is_used(serving: Serving) -> None:
-    async with serving(Limits(connections_max=2, drain_seconds=0.3)) as running:
+    async with serving(limits(connections_max=2, drain_seconds=0.3)) as running:
         async with Client(running.address) as first, Client(running.address) as second:
             await first.get("/")
             await second.get("/")
@@ -461,7 +435,7 @@ async def test_a_client_that_leaves_does_not_stop_what_its_request_has_begun(ser
 
 
 async def test_at_the_stop_a_request_in_flight_is_answered_and_its_connection_closed(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=2)) as running, trio.open_nursery() as nursery:
+    async with serving(limits(drain_seconds=2)) as running, trio.open_nursery() as nursery:
         nursery.start_soon(_expect, running.address, "/slow", 200, True)
         await running.site.slow_began.wait()
         running.stop.set()
@@ -473,7 +447,7 @@ async def test_at_the_stop_a_request_in_flight_is_answered_and_its_connection_cl
 
 
 async def test_at_the_stop_idle_connections_close_at_once_and_new_ones_are_refused(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=30)) as running, Client(running.address) as client:
+    async with serving(limits(drain_seconds=30)) as running, Client(running.address) as client:
         await client.get("/")
         running.stop.set()
         with at_most(1):
@@ -509,7 +483,7 @@ async def test_a_stop_under_load_leaves_no_request_without_its_answer(serving: S
             while not (await client.post("/")).closes:  # ConnectionLost would fail the test
                 pass
 
-    async with serving(Limits(drain_seconds=2)) as running, trio.open_nursery() as shoppers:
+    async with serving(limits(drain_seconds=2)) as running, trio.open_nursery() as shoppers:
         for _ in range(50):
             shoppers.start_soon(shop, running)
         await until(lambda: shopping == 50 and len(running.site.calls) > 300)
@@ -519,7 +493,7 @@ async def test_a_stop_under_load_leaves_no_request_without_its_answer(serving: S
 
 
 async def test_stuck_readers_slow_heads_and_endless_handlers_do_not_delay_the_stop(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=0.3)) as running:
+    async with serving(limits(drain_seconds=0.3)) as running:
         stuck = await _stuck_reader(running.address)
         slow = await trio.open_tcp_stream(*host_and_port(running.address))
         await slow.send_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -536,8 +510,8 @@ async def test_stuck_readers_slow_heads_and_endless_handlers_do_not_delay_the_st
 
 
 async def test_with_tls_too_a_stuck_reader_does_not_delay_the_stop(serving: Serving, tls: Tls) -> None:
-    async with serving(Limits(drain_seconds=0.2), tls=tls) as running:
-        stream = await _tls_stream(running.address, "http/1.1")
+    async with serving(limits(drain_seconds=0.2), tls=tls) as running:
+        stream = await tls_stream(running.address, tls, "http/1.1")
         await stream.send_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
         await stream.receive_some(1)
         running.stop.set()
@@ -550,7 +524,7 @@ async def test_with_tls_too_a_stuck_reader_does_not_delay_the_stop(serving: Serv
 
 
 async def _serve_on(host: str, port: int) -> None:
-    await serve(App({}), host=host, port=port, limits=Limits(), stop=trio.Event(), on_listening=print)
+    await serve(App({}, body_seconds=1), host=host, port=port, limits=limits(), stop=trio.Event(), on_listening=print)
 
 
 async def test_a_port_that_is_taken_is_one_sentence_for_the_operator(serving: Serving) -> None:

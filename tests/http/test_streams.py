@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from flash.http.limits import Limits
 from flash.testing.client import Client, host_and_port, raw
-from tests.http.site import GET, POST, Running, Serving, at_most, until
+from tests.http.site import GET, POST, Running, Serving, at_most, limits, until
 
 HELLO = b"data: hello\n\n"
 
@@ -74,7 +73,7 @@ async def test_a_stream_ends_when_its_listener_leaves(serving: Serving) -> None:
 
 
 async def test_a_stream_ends_in_full_when_the_server_stops(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=30)) as running:
+    async with serving(limits(drain_seconds=30)) as running:
         stream, _ = await _listen(running)
         async with stream:
             running.stop.set()
@@ -84,7 +83,7 @@ async def test_a_stream_ends_in_full_when_the_server_stops(serving: Serving) -> 
 
 
 async def test_a_listener_that_does_not_read_is_cut_off_even_if_it_goes_on_sending(serving: Serving) -> None:
-    async with serving(Limits(send_seconds=0.1, drain_seconds=0.3)) as running:
+    async with serving(limits(send_seconds=0.1, drain_seconds=0.3)) as running:
         stream, _ = await _listen(running)
         async with stream:
             await stream.send_all(GET + b"\r\n")

@@ -19,6 +19,7 @@ from flash.domain import (
     Code,
     Epoch,
     ItemId,
+    MalformedAttempt,
     Purchase,
     RequestId,
     SaleId,
@@ -73,9 +74,9 @@ async def test_a_batch_of_attempts_is_answered_in_order_and_recorded_as_answered
     async with opened(postgres) as database:
         term, _, _ = await database.begin_term(SaleId(1))
         await database.sell(term, [a_purchase(await issue(database, 2), 2)])
-        attempts = [
+        attempts: list[Attempt | MalformedAttempt] = [
             an_attempt(1),
-            Attempt(None, None, b"user_id=%FF\x00"),
+            MalformedAttempt(b"user_id=%FF\x00"),
             an_attempt(2),
             an_attempt(11),
             an_attempt(2**63 - 1),
@@ -91,7 +92,7 @@ async def test_a_batch_of_attempts_is_answered_in_order_and_recorded_as_answered
         )
         assert [row["outcome"] for row in rows] == expected
         assert [(row["user_id"], row["item_id"], row["query"]) for row in rows] == [
-            (a.user_id, a.item_id, a.query) for a in attempts
+            (None, None, a.query) if isinstance(a, MalformedAttempt) else (a.user_id, a.item_id, None) for a in attempts
         ]
 
 
