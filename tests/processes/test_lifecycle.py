@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 import trio
+import trio.lowlevel
 
 from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -121,7 +122,7 @@ async def test_a_web_process_is_healthy_and_ready_from_the_moment_a_sale_can_be_
         await cluster.start("inventory")
         with trio.fail_after(20):
             while (await client.get("/health")).status != 200:
-                await trio.sleep(0)
+                await trio.lowlevel.checkpoint()
         assert (await client.post("/checkout?user_id=ann&id=1")).status == 200, "the first request after a green health"
         assert (await client.get("/health")).json() == {"status": "ok", "database": "ok", "redis": "ok"}
         assert (await client.get("/readyz")).status == 200
