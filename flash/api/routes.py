@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
-from flash.api.checkout import CheckoutHandlers
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from flash.actors.gate import Gate
+from flash.api.checkout import CheckoutHandlers, Checkouts
 from flash.api.health import HealthHandlers
-from flash.api.items import ItemHandlers
-from flash.api.purchase import PurchaseHandlers
-from flash.api.sales import SaleHandlers
+from flash.api.items import ItemHandlers, ItemStore
+from flash.api.purchase import PurchaseHandlers, Purchases
+from flash.api.sales import SaleHandlers, SaleStore
+from flash.codes import Codes
 from flash.http.asgi import App
 from flash.http.router import Patterns, Routes
 
+_READS_AT_ONCE = 4
+_READS_WAITING_MAX = 512
+
+
+class ReadStore(SaleStore, ItemStore, Protocol):
+    """What visitors may read."""
+
 
 def build_app(
-    checkout: CheckoutHandlers,
-    purchase: PurchaseHandlers,
-    sales: SaleHandlers,
-    items: ItemHandlers,
-    health: HealthHandlers,
     *,
+    codes: Codes,
+    checkouts: Checkouts,
+    purchases: Purchases,
+    store: ReadStore,
+    ping_redis: Callable[[], Awaitable[None]],
+    is_draining: Callable[[], bool],
     body_seconds: float,
 ) -> App:
-    """The application of one web process. `body_seconds` is how long a request body may take."""
+    """The application of one web process.
+
+    `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive.
+    """
+    gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX)
+    checkout = CheckoutHandlers(codes, checkouts)
+    purchase = PurchaseHandlers(codes, purchases)
+    sales = SaleHandlers(store, gate)
+    items = ItemHandlers(store, gate)
+    health = HealthHandlers(store.current_sale, ping_redis, is_draining)
+
     routes: Routes = {
         ("POST", "/checkout"): checkout.check_out,
         ("POST", "/purchase"): purchase.purchase,

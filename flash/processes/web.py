@@ -13,14 +13,8 @@ from functools import partial
 import trio
 
 from flash.actors.batcher import Batcher
-from flash.actors.gate import Gate
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
-from flash.api.checkout import CheckoutHandlers
-from flash.api.health import HealthHandlers
-from flash.api.items import ItemHandlers
-from flash.api.purchase import PurchaseHandlers
 from flash.api.routes import build_app
-from flash.api.sales import SaleHandlers
 from flash.codes import Codes
 from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
@@ -42,8 +36,6 @@ log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 10
 _REDEMPTION_BATCH_MAX = 500
-_READS_AT_ONCE = 4
-_READS_WAITING_MAX = 512
 _WORK_SHARE_OF_DRAIN = 0.8
 """The workers of a stopping web process end this much earlier than its connections, because a 503 is an answer and a
 closed connection is not."""
@@ -136,13 +128,13 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         )
         board = SoldOutCache(database)
         await wait_until("PostgreSQL", stop, board.refresh)
-        reading = Gate(_READS_AT_ONCE, _READS_WAITING_MAX)
         app = build_app(
-            CheckoutHandlers(codes, checkouts),
-            PurchaseHandlers(codes, PurchaseRouter(purchase_client, redemptions, board)),
-            SaleHandlers(database, reading),
-            ItemHandlers(database, reading),
-            HealthHandlers(database.current_sale, partial(ping, redis), is_draining=stop.is_set),
+            codes=codes,
+            checkouts=checkouts,
+            purchases=PurchaseRouter(purchase_client, redemptions, board),
+            store=database,
+            ping_redis=partial(ping, redis),
+            is_draining=stop.is_set,
             body_seconds=config.body_seconds,
         )
         async with trio.open_nursery() as nursery:

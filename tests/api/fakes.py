@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from flash.actors.gate import Gate
-from flash.api.checkout import CheckoutHandlers
-from flash.api.health import HealthHandlers
-from flash.api.items import ItemHandlers
-from flash.api.purchase import PurchaseHandlers
 from flash.api.routes import build_app
-from flash.api.sales import SaleHandlers
 from flash.codes import KEY_BYTES, Codes
 from flash.domain import (
     Attempt,
@@ -133,13 +127,13 @@ class FakeShop:
         self.store = FakeStore()
         self.redis = FakeRedis()
         self.is_draining = False
-        gate = Gate(inside_max=2, waiting_max=2)
         self.app = build_app(
-            CheckoutHandlers(CODES, self.checkouts),
-            PurchaseHandlers(CODES, self.purchases),
-            SaleHandlers(self.store, gate),
-            ItemHandlers(self.store, gate),
-            HealthHandlers(self.store.current_sale, self.redis.ping, lambda: self.is_draining),
+            codes=CODES,
+            checkouts=self.checkouts,
+            purchases=self.purchases,
+            store=self.store,
+            ping_redis=self.redis.ping,
+            is_draining=lambda: self.is_draining,
             body_seconds=1,
         )
 
