@@ -19,7 +19,6 @@ from hypercorn.config import Config as HypercornConfig
 from flash.codes import CODE_CHARACTERS
 from flash.config import Config
 from flash.http.asgi import App
-from flash.http.limits import Limits
 from flash.http.message import Request, Response, json_response
 from flash.http.server import serve
 
@@ -36,10 +35,9 @@ async def service(stop: trio.Event, is_builtin: bool = True) -> None:
     async def answer(request: Request) -> Response:
         return ANSWER
 
-    app = App({("POST", "/checkout"): answer})
     config = Config.from_env()
-    limits = Limits(connections_max=config.connections_max)
-    await serve(app, host="127.0.0.1", port=0, limits=limits, stop=stop, on_listening=_announce, is_builtin=is_builtin)
+    app = App({("POST", "/checkout"): answer}, body_seconds=config.body_seconds)
+    await serve(app, host="127.0.0.1", port=0, limits=config, stop=stop, on_listening=_announce, is_builtin=is_builtin)
 
 
 async def stock(stop: trio.Event) -> None:

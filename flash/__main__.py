@@ -1,4 +1,4 @@
-"""`python -m flash`: the same as the command `flash`."""
+"""`python -m flash` does the same as the command `flash`."""
 
 import sys
 

@@ -1,7 +1,7 @@
-"""The only door between Trio and the asyncio libraries (asyncpg, redis-py). Nothing else imports trio_asyncio.
+"""The only way from Trio to the asyncio libraries (asyncpg, redis-py). Nothing else imports trio_asyncio.
 
-A crossing costs about 200 µs and works only in tasks born inside `open_loop`: so workers cross, handlers ask a
-worker, and a whole conversation with a store is one asyncio function that is crossed once.
+A call across costs about 200 µs and works only in tasks started inside `open_loop`. So workers call across, request
+handlers ask a worker, and everything that one use of a store needs is one asyncio function, called across once.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ T = TypeVar("T")
 
 @asynccontextmanager
 async def open_loop() -> AsyncIterator[None]:
-    """Run an asyncio loop on Trio for as long as the block lasts."""
+    """Run an asyncio loop on Trio until the block ends."""
     async with trio_asyncio.open_loop() as loop:
-        # trio-asyncio's own handler was seen to hang or kill the process when a call is cancelled while
-        # a pool connects: an error in a callback has no caller to hear it, so it is logged.
+        # trio-asyncio's own handler was seen to hang or kill the process when a call was cancelled while a pool was
+        # connecting. An error in a callback has no caller to raise it in, so it is logged.
         loop.set_exception_handler(_log_callback_error)
         yield
 
 
 async def call_asyncio(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call an asyncio function from a Trio task born inside `open_loop`, and wait for its result."""
+    """Call an asyncio function from a Trio task started inside `open_loop`, and return its result."""
     result: T = await trio_asyncio.aio_as_trio(function)(*args, **kwargs)
     return result
 

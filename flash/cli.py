@@ -1,6 +1,6 @@
-"""The command line: which command does what, and what its exit code says. Nothing heavy is imported early.
+"""The command line: what each command does, and what its exit code means. Heavy modules are imported only when needed.
 
-A wrong setting or something on this machine that is in the way is one message on stderr, never a traceback.
+A wrong setting, or something on this machine that is in the way, is reported on stderr without a traceback.
 """
 
 from __future__ import annotations
@@ -17,13 +17,21 @@ from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, fi
 
 EXIT_CODES = """exit codes:
   0  done, or stopped as asked
-  1  something was in the way or has failed (the message says what)
-  2  wrong usage or wrong settings (all of them are named)
+  1  something failed or was in the way (the message says what)
+  2  wrong usage or wrong settings (the message names all of them)
 """
 
 
+NO_ASSERTIONS = (
+    "this service refuses to run without assertions, because they guard against selling what is not there: "
+    "leave out `python -O` and unset PYTHONOPTIMIZE"
+)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; its exit code."""
+    """Run one command and return its exit code."""
+    if not __debug__:
+        return _report(NO_ASSERTIONS, 2)
     options = _parser().parse_args(arguments)
     options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -35,14 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(str(error), 2)
     except FlashError as error:
         return _report(str(error), 1)
-    except BaseExceptionGroup as group:  # Trio wraps what a nursery's block raises
+    except BaseExceptionGroup as group:  # Trio wraps what leaves a nursery
         if group.split(FlashError)[1] is not None:
             raise
         return _report(str(first_of(group)), 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stdout = None  # whoever read our output has gone: nothing to flush
+        sys.stdout = None  # the reader of our output has gone: there is nothing to flush
         return 0
     return code
 
@@ -92,6 +100,8 @@ def _audit(config: Config, options: argparse.Namespace) -> int:
 
 
 def _config(config: Config, options: argparse.Namespace) -> int:
+    for warning in config.warnings():
+        sys.stderr.write(f"flash: warning: {warning}\n")
     if options.json:
         shown = {setting.variable: _plain(getattr(config, name)) for name, setting in settings()}
         sys.stdout.write(json.dumps(shown, indent=2) + "\n")
@@ -117,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flash",
         description="A flash-sale backend: every hour a sale of exactly 10,000 items, sold exactly once.",
-        epilog=f"All settings are environment variables; `flash config` shows them.\n\n{EXIT_CODES}",
+        epilog=f"Settings are environment variables; `flash config` lists them with their values.\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -133,16 +143,19 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("-f", "--procfile", type=Path, help="another Procfile than the project's")
     web = _command(
         commands, "web", _web, "serve HTTP",
-        "Serve HTTP on FLASH_HOST:PORT: checkouts, purchases, pages. WEB_CONCURRENCY processes share the port; one\n"
-        "that dies is restarted. SIGTERM answers what was accepted, then ends.\n\n"
-        "settings: DATABASE_URL, REDIS_URL (both needed), PORT, FLASH_HOST, WEB_CONCURRENCY, FLASH_DRAIN_SECONDS",
+        "Serve checkouts, purchases and what visitors read on FLASH_HOST:PORT, over HTTPS if FLASH_TLS_CERT and\n"
+        "FLASH_TLS_KEY are set. WEB_CONCURRENCY processes share the port, and one that dies is restarted. After\n"
+        "SIGTERM, the requests that were accepted are answered first.\n\n"
+        "settings: DATABASE_URL, REDIS_URL (both needed), PORT, FLASH_HOST, FLASH_TLS_CERT, FLASH_TLS_KEY,\n"
+        "          WEB_CONCURRENCY, FLASH_DRAIN_SECONDS",
         needs=("database_url", "redis_url"),
     )  # fmt: skip
-    # what a process gets from its supervisor: the listening socket and a pipe that ends with it
+    # what a process gets from its supervisor: the listening socket, and a pipe that closes with the supervisor
     web.add_argument("--shared", nargs=2, type=int, metavar=("SOCKET", "PIPE"), help=argparse.SUPPRESS)
     _command(
         commands, "inventory", _inventory, "run one inventory process",
-        "Lead the sales whose leases it wins, decide their purchases, and open the next sale on time.\n\n"
+        "Decide the purchases of sales and open new sales on time. Run as many as you like: each sale is led by the\n"
+        "process that holds its lease, and another takes over if that one dies.\n\n"
         "settings: DATABASE_URL, REDIS_URL (both needed), FLASH_LEASE_TTL, FLASH_SALE_PERIOD, FLASH_SALE_SIZE",
         needs=("database_url", "redis_url"),
     )  # fmt: skip
@@ -156,18 +169,19 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("--grant-to", metavar="ROLE", help="give this role the rights that the service needs")
     audit = _command(
         commands, "audit", _audit, "prove from the database that nothing was oversold",
-        "Check every sale: sold = purchases <= stock, nobody over the limit, every purchase has an earlier\n"
-        "checkout, no item or code twice, epochs never go back. Exit code 1 with the rows that break a rule.\n\n"
+        "Check every sale: sold = purchases <= stock, no buyer over the limit, an earlier checkout for every\n"
+        "purchase, no item or code sold twice, epochs never go back. Rows that break a rule are printed, and the exit\n"
+        "code is 1.\n\n"
         "settings: DATABASE_URL (needed)",
         needs=("database_url",),
     )  # fmt: skip
-    audit.add_argument("--json", action="store_true", help="for programs instead of people")
-    audit.add_argument("--sale", type=int, metavar="ID", help="this sale only")
+    audit.add_argument("--json", action="store_true", help="print JSON, for programs")
+    audit.add_argument("--sale", type=int, metavar="ID", help="check only this sale")
     config = _command(
         commands, "config", _config, "show the effective settings",
-        "Print every setting with its effective value, passwords masked. Wrong ones are all named at once.",
+        "Print every setting with its effective value and its meaning. Passwords are masked.",
     )  # fmt: skip
-    config.add_argument("--json", action="store_true", help="for programs instead of people")
+    config.add_argument("--json", action="store_true", help="print JSON, for programs")
     _command(
         commands, "doctor", _doctor, "look for what would keep the service from running well",
         "Check Python, the embedded stores, the data directory, the port, the stores of DATABASE_URL and\n"

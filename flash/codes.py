@@ -1,8 +1,8 @@
-"""Checkout codes: what a buyer holds between checkout and purchase. Pure; the key and the secret come from outside.
+"""Checkout codes: what a buyer holds between checkout and purchase. Pure: the key and the secret come from outside.
 
-A code is 36 bytes in URL-safe base64 (48 characters): sale id (5 bytes), checkout id (6), a random secret (16) and
-a keyed BLAKE2b tag over these (9). The sale id routes it to its inventory without a look-up, and the tag lets a
-forged one die before any store is asked.
+A code is 36 bytes in URL-safe base64 (48 characters): sale id (5 bytes), checkout id (6), a random secret (16) and a
+keyed BLAKE2b tag over these (9). The sale id routes a code to its inventory without a look-up. The tag stops a forged
+code before any store is asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CODE_CHARACTERS = (_PAYLOAD_BYTES + _TAG_BYTES) * 4 // 3
 
 
 class Codes:
-    """Makes and checks codes with one key of `KEY_BYTES` bytes, the same in the whole cluster."""
+    """Makes and checks codes with one key of `KEY_BYTES` bytes, which the whole cluster shares."""
 
     def __init__(self, key: bytes) -> None:
         assert len(key) == KEY_BYTES
@@ -35,14 +35,14 @@ class Codes:
         return urlsafe_b64encode(payload + self._tag(payload)).decode("ascii")
 
     def open(self, text: str) -> Code | None:
-        """What `text` says, or None if this cluster never issued it: malformed, truncated or forged alike."""
+        """The code that `text` spells, or None if this cluster did not make it: malformed, truncated or forged."""
         if len(text) != CODE_CHARACTERS or not text.isascii():
             return None
         try:
             raw = urlsafe_b64decode(text)
         except ValueError:
             return None
-        # base64 decoding skips characters it does not know; only the one canonical spelling counts
+        # base64 decoding skips unknown characters, but only the one canonical spelling counts
         if len(raw) != _PAYLOAD_BYTES + _TAG_BYTES:
             return None
         payload, tag = raw[:_PAYLOAD_BYTES], raw[_PAYLOAD_BYTES:]
@@ -57,7 +57,7 @@ class Codes:
 
 
 def pack(code: Code) -> bytes:
-    """`code` as bytes without a tag: for our own processes, never for a buyer."""
+    """`code` as bytes without a tag, for messages between our own processes. Never give it to a buyer."""
     assert len(code.secret) == SECRET_BYTES
     return code.sale_id.to_bytes(_SALE_BYTES, "big") + code.checkout_id.to_bytes(_CHECKOUT_BYTES, "big") + code.secret
 

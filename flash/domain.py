@@ -1,7 +1,7 @@
-"""The words of the trade: what travels between the modules, and nothing that acts.
+"""The words of the domain: values that travel between modules, and nothing that acts.
 
-Everything here is frozen. A buyer who is told no gets a `Refusal`; an exception (`flash.errors`) means that
-the machinery failed. Times are aware datetimes taken from the database's clock, never from a host's.
+Everything here is frozen. A buyer who is told no gets a `Refusal`; an exception (`flash.errors`) means that the
+machinery failed. Times are aware datetimes from the database's clock, never from a host's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CheckoutId = NewType("CheckoutId", int)
 UserId = NewType("UserId", str)
 Epoch = NewType("Epoch", int)
 RequestId = NewType("RequestId", str)
-"""Names one purchase request for ever: `key:` and the client's Idempotency-Key, or `auto:` and random text."""
+"""Names one purchase request permanently: `key:` and the client's Idempotency-Key, or `auto:` and random text."""
 
 
 class Refusal(enum.Enum):
@@ -68,7 +68,7 @@ class MalformedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class RecordedAttempt:
-    """How an attempt was recorded. `code` is set when it was issued, `opens_in_seconds` when it came too early."""
+    """How an attempt was recorded. `code` is set if one was issued, `opens_in_seconds` if it came too early."""
 
     outcome: CheckoutOutcome
     code: Code | None = None
@@ -87,7 +87,7 @@ class Checkout:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A buyer's wish to redeem a code. The same `request_id` again is the same wish."""
+    """A buyer's request to redeem a code. The same `request_id` again is the same request."""
 
     code: Code
     request_id: RequestId
@@ -115,21 +115,21 @@ class Redemption:
 
 @dataclass(frozen=True, slots=True)
 class Sold:
-    """The item is the buyer's; persist the purchase, then say so."""
+    """The buyer gets the item. Persist the purchase before saying so."""
 
     purchase: Purchase
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The same request has bought before; tell the same again."""
+    """The same request has bought before. Give the same answer again."""
 
     purchase: Purchase
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """No, and why. CODE_ALREADY_USED carries what the code bought, USER_LIMIT_REACHED the sale's limit."""
+    """No, and why. CODE_ALREADY_USED carries what the code has bought, USER_LIMIT_REACHED the sale's limit."""
 
     refusal: Refusal
     purchase: Purchase | None = None
@@ -141,7 +141,7 @@ Outcome = Sold | Repeated | Refused
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """One sale as of a moment. Its items are `first_item_id` … `first_item_id + stock - 1`."""
+    """One sale as it was at one moment. Its items are `first_item_id` … `first_item_id + stock - 1`."""
 
     id: SaleId
     starts_at: datetime

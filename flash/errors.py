@@ -1,9 +1,13 @@
-"""What goes wrong with the machinery, by what the caller may assume.
+"""What can go wrong with the machinery, sorted by what the caller may assume.
 
-A buyer who is told no is not here but in `domain.Refusal`.
+A buyer who is told no is not an error: that is `domain.Refusal`.
 """
 
 from __future__ import annotations
+
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
 
 
 class FlashError(Exception):
@@ -11,7 +15,7 @@ class FlashError(Exception):
 
 
 class Overloaded(FlashError):
-    """Too much is waiting already. Nothing was started; try again later."""
+    """Too many requests are waiting already. Nothing was started; try again later."""
 
 
 class Unavailable(FlashError):
@@ -23,24 +27,24 @@ class OutcomeUnknown(FlashError):
 
 
 class TermEnded(FlashError):
-    """Somebody else leads this sale now. Stop; answer nobody; what was decided was not persisted."""
+    """Another process leads this sale now. Stop and answer nobody: what was decided was not persisted."""
 
 
 class ConfigError(FlashError):
-    """Settings that cannot work. The message names every one of them, what was seen and what is expected."""
+    """Settings that cannot work. The message names each of them, with what was seen and what is expected."""
 
 
 class OperatorError(FlashError):
-    """Something on this machine is in the way. The message is one sentence for the operator and says what to do."""
+    """Something on this machine is in the way. The message is one sentence that tells the operator what to do."""
 
 
 def reason_of(error: BaseException) -> str:
-    """What `error` says, or its type if it says nothing (as time-outs do)."""
+    """What `error` says, or its type if it says nothing, as time-outs do."""
     return str(error) or type(error).__name__
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The first error in a group, however deep it lies; an error that is no group comes back as it is."""
+    """The first error in `error` that is not a group. Each nursery wraps what leaves it in one more group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error

@@ -1,7 +1,7 @@
-"""What one sale has left, and for whom. No clock, no connection, no await.
+"""The rules of one sale: what is left, and who may still buy. No clock, no connection, no await.
 
-`decide` looks and never touches; `apply` touches and never asks. The actor persists what lies between,
-and a new term replays the stored purchases through the same `apply`.
+`decide` only looks; `apply` only changes. The actor persists a purchase between the two, and a new term replays the
+stored purchases through the same `apply`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from flash.domain import (
 
 
 class Inventory:
-    """The state of one sale. `purchases` are those already stored, in any order."""
+    """The state of one sale. `purchases` are the ones already stored, in any order."""
 
     def __init__(self, sale: Sale, purchases: Iterable[Purchase] = ()) -> None:
         self.sale = sale
@@ -51,10 +51,10 @@ class Inventory:
         return self.sale.stock - len(self._sold_items)
 
     def decide(self, ask: Command, checkout: Checkout | None, now: datetime) -> Outcome:
-        """What the buyer gets if `ask` is taken next. `checkout` is what the database knows of the code.
+        """What the buyer gets if `ask` is decided next. `checkout` is what the database knows of the code.
 
-        A code that has bought is answered with its purchase whatever has happened since (sold out, expired):
-        that is how a buyer whose answer was lost gets the receipt.
+        A code that has bought gets its purchase back, whatever has happened since (sold out, expired). That is how a
+        buyer whose answer was lost gets the receipt.
         """
         settled = _settled(ask, Redemption(checkout, self._by_checkout.get(ask.code.checkout_id)))
         if settled is not None:
@@ -72,8 +72,8 @@ class Inventory:
         return Sold(Purchase(ask.code.checkout_id, ask.request_id, checkout.item_id, checkout.user_id, slot, now))
 
     def apply(self, purchase: Purchase) -> None:
-        """Take `purchase` as made. A purchase that breaks a rule is a bug, here or in the store."""
-        assert purchase.item_id in self._item_ids, f"item {purchase.item_id} is not of sale {self.sale.id}"
+        """Count `purchase` as made. A purchase that breaks a rule is a bug, here or in the store."""
+        assert purchase.item_id in self._item_ids, f"item {purchase.item_id} does not belong to sale {self.sale.id}"
         assert purchase.item_id not in self._sold_items, f"item {purchase.item_id} sold twice"
         assert purchase.checkout_id not in self._by_checkout, f"checkout {purchase.checkout_id} sold twice"
         self._sold_items.add(purchase.item_id)
@@ -89,7 +89,7 @@ def decide_all(
     checkouts: dict[CheckoutId, Checkout],
     now: datetime,
 ) -> list[Outcome]:
-    """Decide `commands` in order, each seeing the ones before it as made."""
+    """Decide `commands` in order. Each sees the ones before it as made."""
     outcomes = []
     for command in commands:
         outcome = inventory.decide(command, checkouts.get(command.code.checkout_id), now)
@@ -100,12 +100,12 @@ def decide_all(
 
 
 def decide_sold_out(ask: Command, redemption: Redemption) -> Outcome:
-    """What the buyer gets from a sale that is known to be sold out, which needs no leader to say."""
+    """What the buyer gets from a sale that is known to be sold out. No leader is needed to decide it."""
     return _settled(ask, redemption) or Refused(Refusal.SOLD_OUT)
 
 
 def _settled(ask: Command, redemption: Redemption) -> Outcome | None:
-    """The answer that follows from the code alone, whatever else the sale holds; None if there is none."""
+    """The answer if the code alone settles it, whatever the sale has left; otherwise None."""
     checkout, earlier = redemption.checkout, redemption.purchase
     if earlier is not None:
         if earlier.request_id == ask.request_id:

@@ -8,6 +8,7 @@ import pytest
 
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.testing import stores
+from tests.certificates import tls as tls  # a fixture
 from tests.http.site import serving as serving  # a fixture
 
 

@@ -17,6 +17,10 @@ from flash.local.procfile import PROJECT
 COMMANDS = ("up", "web", "inventory", "migrate", "audit", "config", "doctor")
 
 
+CONSOLE_SCRIPT = "import sys; from flash.cli import main; sys.exit(main())"
+"""What pip makes of the entry point in pyproject.toml."""
+
+
 def flash(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `flash` with nothing but `settings` set."""
     inherited = {name: environment().get(name, "") for name in ("PATH", "HOME")}
@@ -66,6 +70,31 @@ def test_wrong_settings_are_all_named_and_exit_2() -> None:
     assert [line.split("=")[0] for line in done.stderr.splitlines()] == ["flash: PORT", "flash: FLASH_USER_LIMIT"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "-O", "-m", "flash"],
+        [sys.executable, "-OO", "-m", "flash"],
+        [sys.executable, "-m", "flash"],
+        [sys.executable, "-c", CONSOLE_SCRIPT],
+    ],
+    ids=["python -O", "python -OO", "PYTHONOPTIMIZE", "PYTHONOPTIMIZE and the console script"],
+)
+def test_flash_refuses_to_run_without_assertions(command: list[str]) -> None:
+    optimize = {} if "-O" in command[1] else {"PYTHONOPTIMIZE": "1"}
+    done = subprocess.run(
+        [*command, "config"],
+        env={**environment(PYTHONPATH=str(PROJECT)), **optimize},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("flash: this service refuses to run without assertions")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("command", ["web", "inventory", "migrate", "audit"])
 def test_a_missing_database_is_reported_with_what_to_do(command: str) -> None:
     done = flash(command)
@@ -85,6 +114,12 @@ def test_config_shows_effective_values_and_no_password() -> None:
     assert done.returncode == 0
     assert "9000" in done.stdout
     assert "hunter2" not in done.stdout
+
+
+def test_config_warns_of_what_is_unwise() -> None:
+    done = flash("config", FLASH_HTTP="own")
+    assert done.returncode == 0
+    assert done.stderr.startswith("flash: warning: FLASH_HTTP=own is now called FLASH_HTTP=builtin")
 
 
 def test_config_as_json_holds_every_setting() -> None:

@@ -1,4 +1,4 @@
-"""Codes: what goes in comes out, and nothing else comes in."""
+"""Codes: a sealed code opens to what it was, and nothing else opens."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_packing_loses_nothing(code: Code) -> None:
 
 
 @given(st.text(max_size=60))
-def test_no_text_that_was_not_sealed_opens(text: str) -> None:
+def test_text_that_was_not_sealed_does_not_open(text: str) -> None:
     assert CODES.open(text) is None
 
 

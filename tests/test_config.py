@@ -1,13 +1,19 @@
-"""Settings: read all at once, refused by name, shown without their secrets."""
+"""Settings: all read at once, wrong ones named, shown without their secrets."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import honcho.manager
 import pytest
 
-from flash.config import Config, environment, mask
+from flash.config import HONCHO_KILL_SECONDS, KILL_AFTER_DRAIN_SECONDS, Config, environment, mask
+from flash.domain import CheckoutId, Code, Command, RequestId, SaleId
 from flash.errors import ConfigError
+from flash.purchase_rpc.messages import CommandBatch, decode_commands, encode_commands, reply_key
+
+ONE = SaleId(1)
+KEY = RequestId("key:a")
 
 
 def test_without_an_environment_every_setting_has_its_default() -> None:
@@ -37,7 +43,7 @@ def test_all_wrong_settings_are_named_at_once_with_what_was_seen_and_expected() 
 
 
 @pytest.mark.parametrize("text", ["-1", "65536", "1e3", "\uff18\uff10", "nan", "0x50", "1.5"])
-def test_a_port_that_is_none_is_refused(text: str) -> None:
+def test_what_is_not_a_port_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="PORT="):
         Config.from_env({"PORT": text})
 
@@ -51,6 +57,84 @@ def test_seconds_that_are_out_of_bounds_are_refused(text: str) -> None:
 def test_limits_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ConfigError, match="FLASH_LEASE_MARGIN"):
         Config.from_env({"FLASH_LEASE_TTL": "1", "FLASH_LEASE_MARGIN": "0.6"})
+
+
+@pytest.mark.parametrize(
+    ("env", "expected"),
+    [
+        ({"FLASH_TLS_CERT": "{readable}"}, ["FLASH_TLS_KEY is not set: FLASH_TLS_CERT and FLASH_TLS_KEY go together"]),
+        ({"FLASH_TLS_KEY": "{readable}"}, ["FLASH_TLS_CERT is not set: FLASH_TLS_CERT and FLASH_TLS_KEY go together"]),
+        (
+            {"FLASH_TLS_CERT": "{folder}", "FLASH_TLS_KEY": "{folder}/none.pem"},
+            [
+                "FLASH_TLS_CERT='{folder}': expected a PEM file",
+                "FLASH_TLS_KEY='{folder}/none.pem': expected a PEM file",
+            ],
+        ),
+        (
+            {"FLASH_TLS_KEY": "{folder}", "FLASH_LEASE_MARGIN": "2"},
+            ["FLASH_LEASE_MARGIN=2: ", "FLASH_TLS_CERT is not set: ", "FLASH_TLS_KEY='{folder}': expected a PEM file"],
+        ),
+    ],
+)
+def test_certificate_and_key_are_set_together_and_can_be_read(
+    tmp_path: Path, env: dict[str, str], expected: list[str]
+) -> None:
+    (tmp_path / "readable.pem").touch()
+    places = {"folder": str(tmp_path), "readable": str(tmp_path / "readable.pem")}
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env({name: value.format(**places) for name, value in env.items()})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(expected)
+    for line, start in zip(lines, expected, strict=True):
+        assert line.startswith(start.format(**places))
+
+
+def test_nobody_is_warned_of_the_defaults() -> None:
+    assert Config().warnings() == []
+    assert Config().is_http_builtin
+
+
+@pytest.mark.parametrize(
+    ("env", "start"),
+    [
+        ({"FLASH_HTTP": "own"}, "FLASH_HTTP=own is now called FLASH_HTTP=builtin"),
+        ({"FLASH_LEASE_TTL": "5"}, "FLASH_LEASE_TTL (5) is not below FLASH_REQUEST_TIMEOUT (5): "),
+        ({"FLASH_REQUEST_TIMEOUT": "2"}, "FLASH_LEASE_TTL (3) is not below FLASH_REQUEST_TIMEOUT (2): "),
+        ({"FLASH_DRAIN_SECONDS": "4.1"}, "FLASH_DRAIN_SECONDS (4.1) is above 4: honcho kills"),
+    ],
+)
+def test_a_setting_that_works_but_is_unwise_is_warned_of(env: dict[str, str], start: str) -> None:
+    (warning,) = Config.from_env(env).warnings()
+    assert warning.startswith(start)
+
+
+def test_the_greatest_drain_that_honcho_allows_is_not_warned_of() -> None:
+    greatest = HONCHO_KILL_SECONDS - KILL_AFTER_DRAIN_SECONDS
+    assert Config(drain_seconds=greatest).warnings() == []
+    assert honcho.manager.KILL_WAIT == HONCHO_KILL_SECONDS
+
+
+def test_the_old_name_of_the_builtin_server_still_means_it() -> None:
+    for value, is_builtin in (("builtin", True), ("own", True), ("hypercorn", False)):
+        assert Config.from_env({"FLASH_HTTP": value}).is_http_builtin == is_builtin
+    with pytest.raises(ConfigError, match="FLASH_HTTP='stock': expected builtin or hypercorn"):
+        Config.from_env({"FLASH_HTTP": "stock"})
+
+
+def test_no_purchase_waits_longer_than_its_command_may_live() -> None:
+    longest = Config.from_env({"FLASH_REQUEST_TIMEOUT": "60"}).request_timeout_seconds
+    batch = CommandBatch(reply_key("w"), int(longest * 1000), [(1, Command(Code(ONE, CheckoutId(1), bytes(16)), KEY))])
+    assert decode_commands(encode_commands(batch), ONE) == batch
+    with pytest.raises(ConfigError, match="FLASH_REQUEST_TIMEOUT="):
+        Config.from_env({"FLASH_REQUEST_TIMEOUT": "60.1"})
+
+
+@pytest.mark.parametrize("variable", ["FLASH_IDLE_SECONDS", "FLASH_HEAD_SECONDS", "FLASH_BODY_SECONDS"])
+@pytest.mark.parametrize("value", ["0", "-1"])
+def test_waits_for_a_client_are_longer_than_nothing(variable: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"{variable}='{value}'"):
+        Config.from_env({variable: value})
 
 
 @pytest.mark.parametrize(
@@ -84,7 +168,7 @@ def test_the_table_of_settings_holds_no_password() -> None:
     assert "hunter2" not in repr(config.lines())
 
 
-def test_a_child_inherits_nothing_that_steers_postgresqls_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_inherits_nothing_that_steers_the_programs_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "elsewhere")
     assert "PGHOST" not in environment()
     assert environment(PORT="1")["PORT"] == "1"

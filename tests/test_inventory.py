@@ -1,4 +1,4 @@
-"""The rules of one sale, against a model so naive that it can be read at a glance."""
+"""The rules of one sale, checked against a model simple enough to be read at a glance."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sell(inventory: Inventory, command: Command, checkout: Checkout) -> Purchase
     return outcome.purchase
 
 
-def test_a_sold_code_is_told_its_purchase_whatever_has_happened_since() -> None:
+def test_a_code_that_has_bought_gets_its_purchase_whatever_has_happened_since() -> None:
     inventory = Inventory(a_sale(stock=1))
     purchase = sell(inventory, a_command(1, "key:a"), a_checkout())
     gone = a_checkout(is_expired=True)
@@ -77,7 +77,7 @@ def test_a_key_that_has_bought_with_one_code_is_refused_with_another() -> None:
     assert again == Refused(Refusal.IDEMPOTENCY_KEY_REUSED)
 
 
-def test_the_limit_that_is_told_is_the_sales_own() -> None:
+def test_the_limit_in_a_refusal_is_that_of_the_sale() -> None:
     inventory = Inventory(a_sale(user_limit=1))
     sell(inventory, a_command(1, "auto:1"), a_checkout(101))
     refused = inventory.decide(a_command(2, "auto:2"), a_checkout(102), NOON)
@@ -98,9 +98,9 @@ def test_deciding_changes_nothing() -> None:
         Purchase(CheckoutId(2), RequestId("auto:2"), ItemId(999), UserId("bob"), 1, NOON),
         Purchase(CheckoutId(2), RequestId("auto:2"), ItemId(102), UserId("ann"), 2, NOON),
     ],
-    ids=["the item again", "the code again", "a foreign item", "over the limit"],
+    ids=["the item again", "the code again", "an item of another sale", "over the limit"],
 )
-def test_a_purchase_that_breaks_a_rule_is_not_taken_in(second: Purchase) -> None:
+def test_a_purchase_that_breaks_a_rule_is_not_applied(second: Purchase) -> None:
     first = Purchase(CheckoutId(1), RequestId("auto:1"), ItemId(101), UserId("ann"), 1, NOON)
     with pytest.raises(AssertionError):
         Inventory(a_sale(user_limit=1), [first, second])
@@ -116,7 +116,7 @@ def test_a_sold_out_sale_answers_from_what_is_stored() -> None:
 
 
 class SaleMachine(RuleBasedStateMachine):
-    """Any buyers, any order, any number of new terms: the inventory agrees with a list of what was sold."""
+    """Any buyers in any order, with any number of new terms: the inventory agrees with a list of what was sold."""
 
     @initialize(stock=st.integers(1, 6), user_limit=st.integers(1, 3))
     def open(self, stock: int, user_limit: int) -> None:

@@ -24,6 +24,7 @@ LAYERS = {
     "flash.purchase_rpc.messages": 1,
     "flash.bridge": 2,
     "flash.telemetry": 2,
+    "flash.settings": 2,
     "flash.http": 2,
     "flash.actors.mailbox": 2,
     "flash.actors.gate": 2,

@@ -1,1 +1,1 @@
-"""What each URL does."""
+"""What each URL does. `routes` lists them all; every other module is one part of the shop."""

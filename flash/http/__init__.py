@@ -1,4 +1,4 @@
-"""HTTP in plain values: requests in, responses out, and the guard round each connection.
+"""HTTP in plain values: requests in, responses out, and every connection kept from harming the others.
 
-It knows no store and no rule of a sale.
+This folder knows no store and no rule of a sale.
 """

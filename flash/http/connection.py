@@ -1,8 +1,8 @@
-"""A plain HTTP/1.1 connection: one task that reads, asks the application and answers, in turn.
+"""A plain HTTP/1.1 connection: one task that reads a request, asks the application, and answers, in turn.
 
-It works on the bare socket: Trio's streams would add a third to what a request costs here. While a handler works
-nothing is read, so a client that leaves disturbs nobody; while a client is waited for, `deadline` is set, and
-`Connections.sweep` ends the wait. Whatever goes wrong here stays here.
+It works on the bare socket, because Trio's streams would add a third to what a request costs here. Nothing is read
+while a handler works, so a client that leaves disturbs nobody. While the client is waited for, `deadline` is set, and
+`ConnectionSet.sweep` ends the wait. Whatever goes wrong on a connection stays on that connection.
 """
 
 from __future__ import annotations
@@ -17,23 +17,26 @@ from functools import partial
 import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
-from flash.http.asgi import INTERNAL_ERROR, App, Message, Receive, Send
-from flash.http.exchange import CONTINUE, Exchange, encode
-from flash.http.limits import DRAIN_GRACE_SECONDS, LINGER_SECONDS, Connections
-from flash.http.message import Stream, problem
-from flash.http.parser import READ_BYTES, Incoming, Phase, Refusal, RequestParser
+from flash.http.asgi import App, Message, Receive, Send
+from flash.http.asgi_exchange import AsgiExchange
+from flash.http.connection_set import ConnectionSet
+from flash.http.encoder import encode
+from flash.http.limits import BODY_MAX_BYTES, DRAIN_GRACE_SECONDS, LINGER_SECONDS
+from flash.http.message import Stream
+from flash.http.parser import READ_BYTES, Incoming, Phase, Rejection, RequestParser
+from flash.http.problems import INTERNAL_ERROR, rejection_problem
 
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
-_CODES = {408: "body_too_slow", 413: "body_too_large"}
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 logger = logging.getLogger(__name__)
 
 
 class Connection:
-    """One connection. Any ASGI application will do; an `App` is spared scope and messages."""
+    """One connection. Any ASGI application will do; an `App` is called directly, without scope and messages."""
 
-    def __init__(self, app: Application, connections: Connections, sock: socket.socket) -> None:
+    def __init__(self, app: Application, connections: ConnectionSet, sock: socket.socket) -> None:
         self.deadline = math.inf
         self._app = app
         self._direct = app if isinstance(app, App) else None
@@ -43,20 +46,20 @@ class Connection:
         self._fd = sock.fileno()
         self._is_expired = False
         self._waiting = trio.CancelScope()
-        self._parser = RequestParser(self._limits.body_max_bytes, keeps_bodies=self._direct is None)
+        self._parser = RequestParser(BODY_MAX_BYTES, keeps_bodies=self._direct is None)
 
     @classmethod
-    async def serve(cls, app: Application, connections: Connections, stream: trio.SocketStream) -> None:
+    async def serve(cls, app: Application, connections: ConnectionSet, stream: trio.SocketStream) -> None:
         """Serve one connection to its end. Raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
         taken = stream.socket
         sock = socket.socket(taken.family, taken.type, taken.proto, fileno=taken.detach())
         try:
             sock.setblocking(False)
             connection = cls(app, connections, sock)
-            with connections.has(connection):
+            with connections.tracking(connection):
                 await connection._run()
         except* OSError:
-            pass  # the peer has gone
+            pass  # the client has gone
         except* Exception:
             logger.exception("a connection was closed by an unexpected error")
         finally:
@@ -75,35 +78,35 @@ class Connection:
         with self._waiting:
             await self._serve_requests()
         if self._is_expired and self._parser.phase is Phase.BODY:
-            self._parser.refusal = Refusal(408, "the body did not arrive in time")
-        if self._parser.refusal is not None:
-            await self._refuse(self._parser.refusal)
+            self._parser.rejection = Rejection(408, "the body did not arrive in time")
+        if self._parser.rejection is not None:
+            await self._reject(self._parser.rejection)
         elif not self._is_expired:
-            await self._part(bool(self._parser.ready))
+            await self._finish(bool(self._parser.ready))
 
     async def _serve_requests(self) -> None:
         parser = self._parser
         while parser.ready or await self._receive():
             self.deadline = math.inf
             if self._is_expired:
-                return  # in the instant in which the request came: nothing may begin that would be cancelled at once
+                return  # it expired in the instant the request came: begin nothing that would be cancelled at once
             if await self._answer(parser.ready.popleft()):
-                parser.refusal = None  # of what came after the last request
+                parser.rejection = None  # of what came after the last request
                 return
             if parser.ready:
-                await checkpoint()  # whoever pipelines would keep everybody else waiting
+                await checkpoint()  # a client that pipelines must not keep everybody else waiting
 
     async def _receive(self) -> bool:
         """Read until a request is ready. False: none will be."""
         parser, phase = self._parser, None
         while not parser.ready:
-            if parser.refusal is not None:
+            if parser.rejection is not None:
                 return False
             if parser.phase is not phase:
                 phase = parser.phase
-                self.deadline = trio.current_time() + self._patience(phase)
+                self.deadline = trio.current_time() + self._wait_seconds(phase)
                 if parser.awaits_continue:
-                    await self._send(CONTINUE)
+                    await self._send(_CONTINUE)
             await wait_readable(self._fd)
             try:
                 data = self._sock.recv(READ_BYTES)
@@ -114,7 +117,7 @@ class Connection:
             parser.feed(data)
         return True
 
-    def _patience(self, phase: Phase) -> float:
+    def _wait_seconds(self, phase: Phase) -> float:
         if self._connections.is_draining:
             return DRAIN_GRACE_SECONDS
         if phase is Phase.IDLE:
@@ -124,16 +127,16 @@ class Connection:
     async def _answer(self, incoming: Incoming) -> bool:
         """Answer one request. True: that was the last answer on this connection."""
         if self._direct is None:
-            return await self._converse(incoming, self._app)
+            return await self._answer_in_asgi(incoming, self._app)
         answer = await self._direct.respond(incoming.request)
         if isinstance(answer, Stream):
-            return await self._converse(incoming, partial(self._direct.stream, answer))
+            return await self._answer_in_asgi(incoming, partial(self._direct.stream, answer))
         closes = incoming.is_last or self._connections.is_draining
         await self._send(encode(answer, is_head=incoming.request.method == "HEAD", closes=closes))
         return closes
 
-    async def _converse(self, incoming: Incoming, talk: Application) -> bool:
-        """Answer one request by ASGI. A client that has left is told by `receive` only; sending to it does nothing."""
+    async def _answer_in_asgi(self, incoming: Incoming, application: Application) -> bool:
+        """Answer one request in ASGI. Only `receive` reports that the client has left; sending then does nothing."""
         lost = trio.Event()
 
         async def write(data: bytes) -> None:
@@ -143,11 +146,11 @@ class Connection:
             lost.set()
             return None
 
-        exchange = Exchange(
+        exchange = AsgiExchange(
             incoming, write, partial(self._wait_gone, lost), lambda: incoming.is_last or self._connections.is_draining
         )
         try:
-            await talk(exchange.scope(), exchange.receive, exchange.send)
+            await application(exchange.scope(), exchange.receive, exchange.send)
         except Exception:
             logger.exception("the application failed")
         if not exchange.has_begun:
@@ -155,7 +158,7 @@ class Connection:
         return exchange.closes or not exchange.is_complete or lost.is_set()
 
     async def _wait_gone(self, lost: trio.Event) -> None:
-        """Until the client has closed or does not read. One that sends more is found out when it is written to."""
+        """Return when the client has closed or does not read. If it sends more, only a write can find out."""
         while True:
             await wait_readable(self._fd)
             with suppress(BlockingIOError):
@@ -179,23 +182,23 @@ class Connection:
                 with suppress(BlockingIOError):
                     rest = rest[self._sock.send(rest) :]
             return
-        self._sock.shutdown(socket.SHUT_RDWR)  # what was sent may be cut anywhere: nothing may follow
+        self._sock.shutdown(socket.SHUT_RDWR)  # what was sent may end anywhere: nothing may follow it
         raise TimeoutError("the client does not read")
 
-    async def _refuse(self, refusal: Refusal) -> None:
-        code = _CODES.get(refusal.status, "invalid_request")
-        await self._send(encode(problem(refusal.status, code, refusal.reason), is_head=False, closes=True))
-        await self._part(True)
+    async def _reject(self, rejection: Rejection) -> None:
+        response = rejection_problem(rejection.status, rejection.reason)
+        await self._send(encode(response, is_head=False, closes=True))
+        await self._finish(True)
 
     def _has_input(self) -> bool:
-        """Raises BlockingIOError if nothing has come, not even the end."""
+        """False at the end of the input. Raises BlockingIOError if nothing has come, not even the end."""
         try:
             return bool(self._sock.recv(1, socket.MSG_PEEK))
         except ConnectionError:
             return False
 
-    async def _part(self, is_unread: bool) -> None:
-        """Close so that the last answer arrives: with input left unread, the kernel would reset the connection."""
+    async def _finish(self, is_unread: bool) -> None:
+        """Let the last answer arrive before closing: with input left unread, the kernel would reset the connection."""
         self._sock.shutdown(socket.SHUT_WR)
         with suppress(BlockingIOError):
             is_unread = self._has_input() or is_unread

@@ -1,16 +1,15 @@
 """Hypercorn's connection object made safe: whatever one connection does, only that connection suffers.
 
-The seam is one name, `hypercorn.trio.run.TCPServer`, and Hypercorn is pinned: stock, one malformed request can
-stop the process, since connections run in the server's nursery and only OSError is caught there. Here every
-wait on a client has an absolute deadline and nothing is shielded, so a stuck reader cannot delay a shutdown.
-Plain connections speak HTTP/1.1 and nothing else; HTTP/2 exists only where TLS has negotiated it.
+Stock Hypercorn runs connections in the server's nursery and catches only OSError, so one malformed request can stop
+the process. The guard replaces one name, `hypercorn.trio.run.TCPServer`, which is why Hypercorn is pinned. Every wait
+on a client has an absolute deadline and nothing is shielded, so a stuck reader cannot delay a shutdown. Plain
+connections speak HTTP/1.1 and nothing else; HTTP/2 exists only where TLS has negotiated it.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import h11
 import hypercorn.trio.run
 import trio
-from hypercorn.config import Config
+from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
@@ -28,19 +27,10 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, H11SendableEvent, LifespanState
 from hypercorn.utils import parse_socket_addr
 
-from flash.http.limits import (
-    DRAIN_GRACE_SECONDS,
-    HEAD_MAX_BYTES,
-    HEADERS_MAX,
-    LINGER_SECONDS,
-    URL_MAX_BYTES,
-    Connections,
-)
-from flash.http.limits import Limits as Limits
+from flash.http.connection_set import ConnectionSet
+from flash.http.limits import DRAIN_GRACE_SECONDS, LINGER_SECONDS
+from flash.http.strict_h11 import StrictH11
 
-_BARE_LF_OR_FOLD = re.compile(rb"(?<!\r)\n|\n[ \t]")
-_FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]*")
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
 ServePlain = Callable[[trio.SocketStream], Awaitable[None]]
@@ -48,13 +38,13 @@ ServePlain = Callable[[trio.SocketStream], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 
-class GuardedConfig(Config):
-    """Hypercorn's configuration, which also carries to every connection what it needs.
+class GuardedConfig(HypercornConfig):
+    """Hypercorn's configuration, which also carries what every connection needs.
 
-    `serve_plain` serves the plain ones, if there is such a thing; what speaks TLS is always Hypercorn's.
+    `serve_plain` serves plain connections, if it is set. TLS connections are always Hypercorn's.
     """
 
-    def __init__(self, connections: Connections, serve_plain: ServePlain | None) -> None:
+    def __init__(self, connections: ConnectionSet, serve_plain: ServePlain | None) -> None:
         self.connections = connections
         self.serve_plain = serve_plain
 
@@ -65,7 +55,7 @@ def install() -> None:
 
 
 async def serve_connection(
-    app: AppWrapper, config: Config, context: WorkerContext, state: LifespanState, stream: Any
+    app: AppWrapper, config: HypercornConfig, context: WorkerContext, state: LifespanState, stream: Any
 ) -> None:
     """Serve one connection to its end. Raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
     assert isinstance(config, GuardedConfig)
@@ -80,29 +70,27 @@ async def serve_connection(
 class GuardedTCPServer(TCPServer):
     """One connection on Hypercorn's own protocols."""
 
-    deadline = math.inf  # has its own in `_reading`
+    deadline = math.inf  # never swept: `_reading` has a deadline of its own
 
     def __init__(
-        self, app: AppWrapper, config: Config, context: WorkerContext, state: LifespanState, stream: Any
+        self, app: AppWrapper, config: HypercornConfig, context: WorkerContext, state: LifespanState, stream: Any
     ) -> None:
         super().__init__(app, config, context, state, stream)
         assert isinstance(config, GuardedConfig)
         self._connections = config.connections
         self._limits = config.connections.limits
-        self._reading = trio.CancelScope()  # ends: a deadline passed, or there is nothing more to read
+        self._reading = trio.CancelScope()  # ends when a deadline passes or there is nothing more to read
         self._is_quiet = False  # waiting for the first byte of a request
         self._protocol: H11Protocol | H2Protocol
 
     async def run(self) -> None:
-        self._connections.open.add(self)
         try:
-            await self._run()
+            with self._connections.tracking(self):
+                await self._run()
         except* (OSError, trio.TooSlowError, *_GONE):
-            pass  # the peer has gone
+            pass  # the client has gone
         except* Exception:
             logger.exception("a connection was closed by an unexpected error")
-        finally:
-            self._connections.open.discard(self)
 
     def drain(self) -> None:
         if self._reading.deadline < math.inf:  # no request is complete
@@ -121,13 +109,13 @@ class GuardedTCPServer(TCPServer):
                 self._expect_request()
             else:
                 self._is_quiet = False
-                self._reading.deadline = math.inf  # the body has its deadline in `App`
+                self._reading.deadline = math.inf  # `App` bounds the body
 
     async def _run(self) -> None:
         try:
             is_tls, is_http2 = await self._handshake()
             async with TaskGroup() as task_group:
-                self._protocol = self._speak(H2Protocol if is_http2 else GuardedH11, task_group, is_tls)
+                self._protocol = self._make_protocol(H2Protocol if is_http2 else GuardedH11, task_group, is_tls)
                 await self._protocol.initiate()
                 self._expect_request()
                 # A reset ends the reading only: raised here, it would cancel the handler in the same nursery.
@@ -139,13 +127,14 @@ class GuardedTCPServer(TCPServer):
             await trio.aclose_forcefully(self.stream)
 
     async def _handshake(self) -> tuple[bool, bool]:
+        """Whether the connection speaks TLS, and whether it speaks HTTP/2."""
         if not isinstance(self.stream, trio.SSLStream):
             return False, False
         with trio.fail_after(self._limits.head_seconds):
             await self.stream.do_handshake()
         return True, self.stream.selected_alpn_protocol() == "h2"
 
-    def _speak(
+    def _make_protocol(
         self, protocol: type[H11Protocol | H2Protocol], task_group: TaskGroup, is_tls: bool
     ) -> H11Protocol | H2Protocol:
         stream = self.stream.transport_stream if is_tls else self.stream
@@ -163,9 +152,9 @@ class GuardedTCPServer(TCPServer):
         )
 
     def _expect_request(self) -> None:
-        patience = DRAIN_GRACE_SECONDS if self._connections.is_draining else self._limits.idle_seconds
+        seconds = DRAIN_GRACE_SECONDS if self._connections.is_draining else self._limits.idle_seconds
         self._is_quiet = True
-        self._reading.deadline = trio.current_time() + patience
+        self._reading.deadline = trio.current_time() + seconds
 
     async def _read(self, is_http2: bool) -> None:
         while True:
@@ -185,7 +174,7 @@ class GuardedTCPServer(TCPServer):
             async with self.send_lock:
                 await self.stream.send_all(data)
             return
-        # Too slow or gone. What was sent may be cut anywhere: nothing may follow.
+        # The client is too slow or gone. What was sent may end anywhere: nothing may follow it.
         self._reading.cancel()
         await trio.aclose_forcefully(self.stream)
 
@@ -201,7 +190,7 @@ class GuardedTCPServer(TCPServer):
 
 
 class GuardedH11(H11Protocol):
-    """Hypercorn's HTTP/1.1 without ways out of it, stricter about heads, and with one send per response."""
+    """Hypercorn's HTTP/1.1, but it cannot become another protocol, checks heads strictly and sends each answer once."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -210,11 +199,11 @@ class GuardedH11(H11Protocol):
 
     @property
     def has_unread(self) -> bool:
-        """Whether the client was refused, or answered, before all that it sent was read."""
-        return self.connection.was_refused or self.connection.their_state in (h11.SEND_BODY, h11.ERROR)
+        """Whether the client got its last answer before all that it sent was read."""
+        return self.connection.has_rejected or self.connection.their_state in (h11.SEND_BODY, h11.ERROR)
 
     async def _check_protocol(self, event: h11.Request) -> None:
-        """No h2c and no HTTP/2 by preface: `StrictH11` has refused the version, `Upgrade` is ignored."""
+        """No h2c, and no HTTP/2 by preface: `StrictH11` has rejected the version, and `Upgrade` is ignored."""
 
     async def _create_stream(self, request: h11.Request) -> None:
         if any(name == b"upgrade" for name, _ in request.headers):
@@ -241,52 +230,3 @@ class GuardedH11(H11Protocol):
         data, self._head = self._head + data, b""
         if data:
             await self.send(RawData(data=data))
-
-
-class StrictH11(h11.Connection):
-    """h11, without what it forgives: bare LF, folded lines, repeated framing headers, odd versions and hosts."""
-
-    def __init__(self, role: type[h11.SERVER]) -> None:
-        super().__init__(role, max_incomplete_event_size=4 * HEAD_MAX_BYTES)
-        self.was_refused = False
-
-    def next_event(self) -> Any:
-        try:
-            if self.their_state is h11.IDLE:
-                _check_head(self.trailing_data[0])
-            event = super().next_event()
-            if isinstance(event, h11.Request):
-                _check_request(event)
-        except h11.RemoteProtocolError:
-            self.was_refused = True
-            raise
-        return event
-
-
-def _check_head(received: bytes) -> None:
-    """Look at a head, or at as much of it as is there, as bytes: h11 shows it only after repairs."""
-    end = received.find(b"\r\n\r\n")
-    head = received if end < 0 else received[: end + 2]
-    line = head.find(b"\n") + 1 or len(head)
-    if line > URL_MAX_BYTES + 64:
-        raise h11.RemoteProtocolError("request line too long", error_status_hint=414)
-    if len(head) - line > HEAD_MAX_BYTES or head.count(b"\n") > HEADERS_MAX + 1:
-        raise h11.RemoteProtocolError("head too large", error_status_hint=431)
-    if _BARE_LF_OR_FOLD.search(head):
-        raise h11.RemoteProtocolError("bare LF or folded line")
-    if len(_FRAMING.findall(head)) > 1:
-        raise h11.RemoteProtocolError("more than one Content-Length or Transfer-Encoding")
-
-
-def _check_request(request: h11.Request) -> None:
-    if len(request.target) > URL_MAX_BYTES:
-        raise h11.RemoteProtocolError("target too long", error_status_hint=414)
-    if request.http_version not in (b"1.1", b"1.0"):
-        raise h11.RemoteProtocolError("not HTTP/1", error_status_hint=505)
-    if b"#" in request.target:
-        raise h11.RemoteProtocolError("fragment in the target")
-    for name, value in request.headers:
-        if name == b"host" and not _HOST.fullmatch(value):
-            raise h11.RemoteProtocolError("malformed Host")
-        if name == b"transfer-encoding" and request.http_version == b"1.0":
-            raise h11.RemoteProtocolError("Transfer-Encoding in HTTP/1.0")

@@ -1,81 +1,32 @@
-"""The bounds of the HTTP server, and the set of its open connections: what both handlers of connections share."""
+"""The bounds of the HTTP server: constants, and those that an operator may set in the configuration."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Protocol
-
-import trio
 
 URL_MAX_BYTES = 8_192
 HEAD_MAX_BYTES = 16_384
 HEADERS_MAX = 100
+BODY_MAX_BYTES = 65_536
 
 DRAIN_GRACE_SECONDS = 0.1
-"""How long a quiet connection is kept after the stop: its request may already be on its way."""
+"""How long a quiet connection is kept after the stop, because its next request may already be on its way."""
 LINGER_SECONDS = 0.5
-"""How long unread input is swallowed after a refusal; closing at once would destroy the answer (RFC 9112, 9.6)."""
-SWEEP_SECONDS = 0.05
-"""How late a deadline may be noticed."""
+"""How long unread input is discarded after a rejection. Closing at once would destroy the answer (RFC 9112, 9.6)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The bounds of the HTTP server, named like the settings they come from."""
-
-    connections_max: int = 12_000
-    idle_seconds: float = 60.0
-    head_seconds: float = 10.0
-    body_seconds: float = 10.0
-    send_seconds: float = 10.0
-    drain_seconds: float = 2.5
-    body_max_bytes: int = 65_536
-
-
-class Drainable(Protocol):
-    """One open connection. `deadline` (Trio time) is infinite while it waits for no client, or watches itself."""
-
-    deadline: float
-
-    def drain(self) -> None: ...
-    def expire(self) -> None: ...
-
-
-class Connections:
-    """The open connections of one server, and whether it is stopping."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.open: set[Drainable] = set()
-        self.is_draining = False
+class Limits(Protocol):
+    """The bounds that an operator may set, named like the fields of `flash.config.Config`, which satisfies this."""
 
     @property
-    def is_full(self) -> bool:
-        return len(self.open) >= self.limits.connections_max
-
-    @contextmanager
-    def has(self, connection: Drainable) -> Iterator[None]:
-        self.open.add(connection)
-        try:
-            yield
-        finally:
-            self.open.discard(connection)
-
-    def drain(self) -> None:
-        """Close the quiet ones in a moment; those at work close once they have answered."""
-        self.is_draining = True
-        for connection in self.open:
-            connection.drain()
-
-    async def sweep(self) -> None:
-        """Expire whoever is past its deadline, for ever. A deadline of Trio's own would cost 5 µs a request."""
-        while True:
-            await trio.sleep(SWEEP_SECONDS)
-            now = trio.current_time()
-            for connection in self.open:
-                if connection.deadline <= now:
-                    connection.deadline = math.inf
-                    connection.expire()
+    def connections_max(self) -> int: ...
+    @property
+    def idle_seconds(self) -> float: ...
+    @property
+    def head_seconds(self) -> float: ...
+    @property
+    def body_seconds(self) -> float: ...
+    @property
+    def send_seconds(self) -> float: ...
+    @property
+    def drain_seconds(self) -> float: ...

@@ -1,7 +1,7 @@
-"""Query parameters, path segments and the Idempotency-Key: read strictly, checked once, at the edge.
+"""Query parameters, path segments and the Idempotency-Key: read strictly and checked once, at the edge.
 
-`urllib.parse` guesses (it repairs bad escapes and bad UTF-8, drops empty values, keeps duplicates); here
-every doubt is an `InvalidParameter` whose text names the parameter and the rule. No I/O, no clock.
+`urllib.parse` guesses: it repairs bad escapes and bad UTF-8, drops empty values and keeps duplicates. Here any doubt
+is an `InvalidParameter` whose text names the parameter and the rule. No I/O, no clock.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ ID_MAX = 2**63 - 1
 LIMIT_MAX = 1_000
 IDEMPOTENCY_KEY_MAX = 128
 
-# Cc is the one Unicode category fixed for ever, so every version of Python refuses the same ids. Format
-# characters (joiners in names and emoji), U+2028/2029 and code points not assigned yet are accepted for that
-# reason: an id is opaque, it is compared and never shown unescaped. It is not normalised either.
+# Cc is the one Unicode category that never changes, so every version of Python refuses the same ids. Everything else is
+# accepted, also format characters (joiners in names and emoji), U+2028/2029 and code points not assigned yet: an id is
+# opaque. It is compared, never shown unescaped, and not normalised.
 _UNFIT_FOR_USER_ID = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CANONICAL_NUMBER = re.compile("0|[1-9][0-9]{0,18}")
 _IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,%d}" % IDEMPOTENCY_KEY_MAX)
@@ -25,7 +25,7 @@ _OCTETS = {high + low: bytes([int(high + low, 16)]) for high in _HEX for low in 
 
 
 class InvalidParameter(Exception):
-    """Not what the contract asks. `detail` names the parameter and the rule and never echoes the value."""
+    """A parameter breaks the HTTP contract. `detail` names the parameter and the rule, and never echoes the value."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -33,7 +33,7 @@ class InvalidParameter(Exception):
 
 
 def read_params(query: bytes, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The values of `names`, each of which must be there exactly once and not be empty. Others are ignored.
+    """The values of `names`, each of which must be given exactly once and not be empty. Other names are ignored.
 
     Raises `InvalidParameter`. About 1 µs for two plain values.
     """
@@ -45,13 +45,13 @@ def read_params(query: bytes, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def read_optional(query: bytes, names: tuple[str, ...]) -> tuple[str | None, ...]:
-    """Like `read_params` for parameters that may be absent; an empty one counts as absent."""
+    """Like `read_params`, for parameters that may be absent. An empty one counts as absent."""
     found = _find(query, names)
     return tuple([found.get(name) or None for name in names])
 
 
 def user_id(text: str) -> str:
-    """A buyer's id: 1 to 64 characters (code points) without control characters, taken as it is."""
+    """A buyer's id: 1 to 64 characters (code points) without control characters, taken as given."""
     if not 1 <= len(text) <= USER_ID_MAX or _UNFIT_FOR_USER_ID.search(text):
         raise InvalidParameter(f"user_id must be 1 to {USER_ID_MAX} characters without control characters")
     return text
@@ -73,23 +73,23 @@ def after(text: str) -> int:
 
 
 def flag(text: str, name: str) -> bool:
-    """`true` or `false`, spelled like that."""
+    """`true` or `false`, spelled exactly so."""
     if text not in ("true", "false"):
         raise InvalidParameter(f"{name} must be true or false")
     return text == "true"
 
 
 def idempotency_key(raw: bytes) -> str:
-    """A header's value: 1 to 128 visible ASCII characters, opaque, compared byte for byte."""
+    """The header's value: 1 to 128 visible ASCII characters. It is opaque and compared byte for byte."""
     if not _IDEMPOTENCY_KEY.fullmatch(raw):
         raise InvalidParameter(f"Idempotency-Key must be 1 to {IDEMPOTENCY_KEY_MAX} visible ASCII characters")
     return raw.decode("ascii")
 
 
 def percent_decoded(text: str, name: str) -> str:
-    """`text`, which is ASCII, with its escapes undone; they must be whole and spell UTF-8 (RFC 3629).
+    """`text`, which is ASCII, with its percent-escapes undone. They must be complete and spell UTF-8 (RFC 3629).
 
-    Python's decoder refuses overlong forms, surrogates and what lies above U+10FFFF.
+    Python's decoder refuses overlong forms, surrogates and anything above U+10FFFF.
     """
     if "%" not in text:
         return text
@@ -107,7 +107,7 @@ def percent_decoded(text: str, name: str) -> str:
 
 
 def ascii_text(raw: bytes, name: str) -> str:
-    """`raw` as text. A URL holds nothing but ASCII; anything else must come percent-encoded."""
+    """`raw` as text. A URL holds only ASCII; anything else must be percent-encoded."""
     try:
         return raw.decode("ascii")
     except UnicodeDecodeError:
@@ -121,7 +121,7 @@ def _find(query: bytes, names: tuple[str, ...]) -> dict[str, str]:
     for pair in text.split("&"):
         name, _, value = pair.partition("=")
         if not is_plain:
-            # Names as well, or user%5Fid= beside user_id= would slip through as a second value.
+            # Decode names too, or user%5Fid= beside user_id= would slip through as a second value.
             name = _form_decoded(name, "a parameter name")
         if name not in names:
             continue

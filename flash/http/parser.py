@@ -1,8 +1,8 @@
-"""Requests out of bytes, without a socket and without a clock: llhttp's grammar, and what llhttp leaves to its user.
+"""Turns bytes into requests, without a socket or a clock: llhttp's grammar, plus checks that it leaves to its user.
 
-llhttp refuses ambiguous framing, bare line feeds and folded lines. It accepts any number and size of headers, any
+llhttp rejects ambiguous framing, bare line feeds and folded lines. It accepts any number and size of headers, any
 version, no Host or several, every transfer coding that ends in `chunked`, and a fragment in the target: those are
-refused here. Its leniency switches stay off. Bodies are counted, and kept only for an application that reads them.
+rejected here. Its leniency switches stay off. Bodies are counted, and kept only for an application that reads them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from flash.http.limits import HEAD_MAX_BYTES, HEADERS_MAX, URL_MAX_BYTES
 from flash.http.message import Header, Request
 
 READ_BYTES = 4_096
-"""Feed no more at once, and nothing while a request is ready: so no more than 151 pipelined requests are in memory."""
+"""Feed at most this much at once, and nothing while a request is ready. That keeps at most 151 pipelined requests in
+memory."""
 
 _WIRE_PER_BODY_BYTE = 6
-"""One byte as a chunk of its own is six on the wire. More is chunk extensions, that nobody needs."""
+"""A chunk of one byte takes six on the wire. Anything more is chunk extensions, which nobody needs."""
 _METHODS = {method.value.encode(): method.value for method in HTTPMethod}
-"""Those of RFC 9110, and PATCH; llhttp knows some of WebDAV, RTSP and others besides."""
+"""The methods of RFC 9110, and PATCH. llhttp also knows some of WebDAV, RTSP and others."""
 _TARGET = re.compile(rb"[!\"$-~]+")
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]*")
 _OTHER_VERSION = frozenset({"Invalid HTTP version", "Pause on PRI/Upgrade"})
@@ -40,7 +41,7 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Incoming:
-    """A request that has come in full. `is_last`: the client takes no further answer on this connection."""
+    """A request that has arrived in full. `is_last`: the client takes no further answer on this connection."""
 
     request: Request
     body: bytes
@@ -49,23 +50,26 @@ class Incoming:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why nothing that follows will be read; `status` is the answer it gets."""
+class Rejection:
+    """Why nothing more will be read from a connection. `status` is the answer that the client gets."""
 
     status: int
     reason: str
 
 
-class _Refused(Exception):
-    """Leaves a callback; the reason is in `RequestParser.refusal`."""
+class _Rejected(Exception):
+    """Leaves a callback of llhttp. The reason is in `RequestParser.rejection`."""
 
 
 class RequestParser:
-    """One connection's. Answer what is `ready` in order, then send the `refusal`, if there is one, and close."""
+    """The parser of one connection.
+
+    Its user answers what is `ready` in order, then sends the `rejection`, if there is one, and closes.
+    """
 
     def __init__(self, body_max_bytes: int, *, keeps_bodies: bool = False) -> None:
         self.ready: deque[Incoming] = deque()
-        self.refusal: Refusal | None = None
+        self.rejection: Rejection | None = None
         self.phase = Phase.IDLE
         self.awaits_continue = False
         self._body_max_bytes = body_max_bytes
@@ -74,11 +78,11 @@ class RequestParser:
         self._incoming: Incoming
 
     def feed(self, data: bytes) -> None:
-        """Take at most `READ_BYTES`. What a client sends raises nothing, it leads to a `refusal`."""
+        """Take at most `READ_BYTES`. Bad input raises nothing: it sets `rejection`."""
         try:
             while data:
                 data = self._parse(data)
-        except _Refused:
+        except _Rejected:
             pass
         except HttpParserError as error:
             self._give_up(error)
@@ -87,32 +91,32 @@ class RequestParser:
         try:
             self._llhttp.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            return data[upgrade.args[0] :]  # ignored: what follows is HTTP/1.1 like what came before
+            return data[upgrade.args[0] :]  # ignored: what follows is HTTP/1.1 again
         if self.phase is not Phase.IDLE:
             self._unfinished += len(data)
             self._bound_unfinished()
         return b""
 
     def _give_up(self, error: HttpParserError) -> None:
-        if self.refusal is not None or (self.ready and self.ready[-1].is_last):
+        if self.rejection is not None or (self.ready and self.ready[-1].is_last):
             return
         if error.__context__ is not None:
-            raise error  # a callback failed, for which the client is not to blame
+            raise error  # one of our callbacks failed: not the client's fault
         reason = str(error)
-        self.refusal = Refusal(505 if reason in _OTHER_VERSION else 400, reason)
+        self.rejection = Rejection(505 if reason in _OTHER_VERSION else 400, reason)
 
-    def _refuse(self, status: int, reason: str) -> None:
-        self.refusal = Refusal(status, reason)
-        raise _Refused
+    def _reject(self, status: int, reason: str) -> None:
+        self.rejection = Rejection(status, reason)
+        raise _Rejected
 
     def _bound_unfinished(self) -> None:
-        """What llhttp holds back: a header name without an end, chunk extensions, trailers."""
+        """Bound what llhttp holds back: an endless header name, chunk extensions, trailers."""
         if self.phase is Phase.HEAD and self._unfinished > URL_MAX_BYTES + HEAD_MAX_BYTES + READ_BYTES:
-            self._refuse(431, "head too large")
+            self._reject(431, "head too large")
         if self.phase is Phase.BODY and self._unfinished > _WIRE_PER_BODY_BYTE * self._body_max_bytes + READ_BYTES:
-            self._refuse(413, "body too large")
+            self._reject(413, "body too large")
 
-    # --- what llhttp calls, in this order; trailers come through `on_header` once more ---
+    # --- llhttp calls these, in this order; trailers come through `on_header` as well ---
 
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD
@@ -123,13 +127,13 @@ class RequestParser:
     def on_url(self, piece: bytes) -> None:
         self._target += piece
         if len(self._target) > URL_MAX_BYTES:
-            self._refuse(414, "target too long")
+            self._reject(414, "target too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers_size += len(name) + len(value) + 4
         self._headers_count += 1
         if self._headers_size > HEAD_MAX_BYTES or self._headers_count > HEADERS_MAX:
-            self._refuse(431, "head too large")
+            self._reject(431, "head too large")
         if self.phase is Phase.HEAD:
             self._headers.append((name.lower(), value.rstrip(b" \t")))
 
@@ -156,7 +160,7 @@ class RequestParser:
     def on_body(self, piece: bytes) -> None:
         self._body_size += len(piece)
         if self._body_size > self._body_max_bytes:
-            self._refuse(413, "body too large")
+            self._reject(413, "body too large")
         if self._keeps_bodies:
             self._pieces.append(piece)
 
@@ -169,16 +173,16 @@ class RequestParser:
 
     def _check_head(self, version: str, method: str | None, fields: dict[bytes, bytes]) -> None:
         if version not in ("1.1", "1.0"):
-            self._refuse(505, "not HTTP/1")  # a request line without a version is HTTP/0.9
+            self._reject(505, "not HTTP/1")  # a request line without a version is HTTP/0.9
         if method is None:
-            self._refuse(501, "unknown method")
+            self._reject(501, "unknown method")
         if not _TARGET.fullmatch(self._target):
-            self._refuse(400, "malformed target")
+            self._reject(400, "malformed target")
         host = fields.get(b"host")
         if (host is None and version == "1.1") or not _HOST.fullmatch(host or b""):
-            self._refuse(400, "no Host, or a malformed one")
+            self._reject(400, "no Host, or a malformed one")
         if len(fields) != len(self._headers) and self._is_repeated(b"host", b"transfer-encoding"):
-            self._refuse(400, "repeated Host or Transfer-Encoding")
+            self._reject(400, "repeated Host or Transfer-Encoding")
 
     def _is_repeated(self, *names: bytes) -> bool:
         given = [name for name, _ in self._headers if name in names]
@@ -187,12 +191,12 @@ class RequestParser:
     def _expect_body(self, version: str, fields: dict[bytes, bytes]) -> None:
         coding = fields.get(b"transfer-encoding")
         if coding is not None and version == "1.0":
-            self._refuse(400, "Transfer-Encoding in HTTP/1.0")
+            self._reject(400, "Transfer-Encoding in HTTP/1.0")
         if coding is not None and coding.lower() != b"chunked":
-            self._refuse(501, "unknown transfer coding")
+            self._reject(501, "unknown transfer coding")
         length = int(fields.get(b"content-length", b"0"))
         if length > self._body_max_bytes:
-            self._refuse(413, "body too large")
+            self._reject(413, "body too large")
         if self._llhttp.should_upgrade() and (coding or length):
-            self._refuse(400, "a body with CONNECT or Upgrade")  # llhttp would take it for the next request
+            self._reject(400, "a body with CONNECT or Upgrade")  # llhttp would read it as the next request
         self.awaits_continue = version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue"

@@ -41,6 +41,8 @@ class Stopped(Exception):
 def run_process(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> int:
     """Run `main` until SIGTERM or SIGINT sets its event. Returns the exit code: 0, or 1 if anything died."""
     configure_logging(config.log_level)
+    for warning in config.warnings():
+        log.warning(warning)
     # What was imported stays, and reference counts free most of what a request makes: look for cycles rarely.
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import trio
 
+from flash.config import KILL_AFTER_DRAIN_SECONDS
 from flash.errors import OperatorError
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,6 @@ QUICK_DEATH_SECONDS = 5.0
 QUICK_DEATHS_MAX = 5
 """This many in a row are a crash loop."""
 _BACKOFF_MAX_SECONDS = 2.0
-_KILL_SECONDS = 1.0
-"""How long after its drain a process may still take before it is killed."""
 
 
 class CrashLoop(OperatorError):
@@ -83,7 +82,7 @@ class Supervisor:
         if process.poll() is not None:
             return
         process.send_signal(signal.SIGTERM)
-        with trio.move_on_after(self.drain_seconds + _KILL_SECONDS):
+        with trio.move_on_after(self.drain_seconds + KILL_AFTER_DRAIN_SECONDS):
             await process.wait()
         if process.poll() is None:
             log.error("%s (pid %d) did not stop in time and is killed", self.name, process.pid)

@@ -14,13 +14,12 @@ import trio
 
 from flash.actors.batcher import Batcher
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
-from flash.api.handlers import Handlers
+from flash.api.routes import build_app
 from flash.codes import Codes
 from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
-from flash.http.asgi import App
-from flash.http.limits import Limits
-from flash.http.server import address_of, listen, serve
+from flash.http.listener import address_of, listen
+from flash.http.server import Tls, serve
 from flash.processes.lifecycle import (
     open_database,
     open_link,
@@ -41,13 +40,13 @@ log = logging.getLogger(__name__)
 _CONNECTIONS_MAX = 10
 _REDEMPTION_BATCH_MAX = 500
 _WORK_SHARE_OF_DRAIN = 0.8
-"""The workers of a stopping web process end that much earlier than its connections: a 503 is an answer, a closed
-connection is none."""
+"""The workers of a stopping web process end this much earlier than its connections, because a 503 is an answer and a
+closed connection is not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a supervised web process inherits: the socket to accept from, and a pipe that ends with the supervisor."""
+    """What a supervised web process inherits: the socket to accept from, and a pipe that closes with the supervisor."""
 
     listener_fd: int
     lifeline_fd: int
@@ -64,6 +63,7 @@ def run_web(config: Config, shared: Shared | None = None) -> int:
 
 
 async def _supervise(config: Config, stop: trio.Event) -> None:
+    is_tls = _tls(config) is not None
     listener = listen(config.host, config.port)
     lifeline_fd, our_end = os.pipe()
     fds = (listener.fileno(), lifeline_fd)
@@ -75,7 +75,7 @@ async def _supervise(config: Config, stop: trio.Event) -> None:
             fds,
             config.drain_seconds,
         )
-        log.info("%d web processes share %s", config.web_concurrency, address_of(listener))
+        log.info("%d web processes share %s", config.web_concurrency, address_of(listener, is_tls=is_tls))
         await supervisor.run(stop)
     finally:
         listener.close()
@@ -99,6 +99,7 @@ async def _serve_shared(shared: Shared, config: Config, stop: trio.Event) -> Non
 
 
 async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socket | None = None) -> None:
+    tls = _tls(config)
     async with (
         open_database(config, stop, "flash web", _CONNECTIONS_MAX) as database,
         open_redis_client(config) as redis,
@@ -131,16 +132,15 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         )
         board = SoldOutCache(sales)
         await wait_until("PostgreSQL", stop, board.refresh)
-        handlers = Handlers(
-            codes,
-            checkouts,
-            PurchaseRouter(purchase_client, redemptions, board),
-            sales,
-            ping_database=database.ping,
+        app = build_app(
+            codes=codes,
+            checkouts=checkouts,
+            purchases=PurchaseRouter(purchase_client, redemptions, board),
+            store=sales,
             ping_redis=partial(ping, redis),
             is_draining=stop.is_set,
+            body_seconds=config.body_seconds,
         )
-        app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
         async with trio.open_nursery() as nursery:
             runs = (checkouts.run, redemptions.run, purchase_client.run, board.run)
             nursery.start_soon(_work, runs, stop, config.drain_seconds * _WORK_SHARE_OF_DRAIN)
@@ -148,9 +148,10 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
                 app,
                 host=config.host,
                 port=config.port,
-                limits=_limits(config),
-                is_builtin=config.http == "own",
+                limits=config,
                 stop=stop,
+                tls=tls,
+                is_builtin=config.is_http_builtin,
                 listener=shared_listener,
                 on_listening=lambda address: log.info("listening on %s", address),
             )
@@ -168,12 +169,7 @@ async def _work(runs: Sequence[Callable[[], Awaitable[None]]], stop: trio.Event,
         workers.cancel_scope.cancel()
 
 
-def _limits(config: Config) -> Limits:
-    return Limits(
-        connections_max=config.connections_max,
-        idle_seconds=config.idle_seconds,
-        head_seconds=config.head_seconds,
-        body_seconds=config.body_seconds,
-        send_seconds=config.send_seconds,
-        drain_seconds=config.drain_seconds,
-    )
+def _tls(config: Config) -> Tls | None:
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    return Tls(config.tls_cert, config.tls_key)

@@ -35,7 +35,8 @@ WAKE_UP_STREAM = "flash:bell"
 SCHEDULER_LEASE = "{clock}:lease"
 COMMANDS_MAX = 10_000
 """Commands in one entry; a longer one is not ours."""
-_TTL_MS_MAX = 60_000
+TTL_MS_MAX = 60_000
+"""Nobody waits for a command longer than this; `flash.config` keeps the request time-out within it."""
 _REPLY_KEY_START, _REPLY_KEY_END = "{web:", "}:replies"
 
 
@@ -100,7 +101,7 @@ def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
         raise ValueError(f"not a batch of commands for sale {sale_id}")
     if not (batch.reply_to.startswith(_REPLY_KEY_START) and batch.reply_to.endswith(_REPLY_KEY_END)):
         raise ValueError(f"{batch.reply_to!r} is not where a web process reads its replies")
-    if not 0 <= batch.ttl_ms <= _TTL_MS_MAX:
+    if not 0 <= batch.ttl_ms <= TTL_MS_MAX:
         raise ValueError(f"{batch.ttl_ms} ms is longer than anybody waits")
     return batch
 

@@ -1,4 +1,4 @@
-"""The HTTP contract row by row on a real cluster: statuses, bodies byte for byte, headers, and what was recorded."""
+"""The HTTP contract on a real cluster, row by row: statuses, bodies byte for byte, headers, and what was recorded."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ MALFORMED_ATTEMPTS = [
     ("user_id=u&id=1&%zz=1", "a parameter name has a malformed percent-escape"),
     ("user_id=u&id=1&%FF=1", "a parameter name is not valid UTF-8"),
 ]
-"""Rows 1 and 2 of the matrix of faults: a query, and what the buyer is told."""
+"""Malformed queries, and what the buyer is told about each."""
 
 QUERY_BYTES_RECORDED = 1024
 
 
 class Database:
-    """A connection for looking, and for what no client can do."""
+    """A connection to the database, for looking and for what no client can do."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -96,11 +96,11 @@ class Database:
         return (await self.rows(sql, *args))[0][0]
 
     async def codes(self) -> Codes:
-        """What makes this cluster's codes."""
+        """Makes and opens the codes of this cluster."""
         return Codes(await self.value("SELECT value FROM secrets WHERE name = 'code_key'"))
 
     async def wait_for_somebody_waiting(self) -> None:
-        """Until a session wants a lock that another one has."""
+        """Wait until a session waits for a lock that another one holds."""
         with trio.fail_after(10):
             while True:
                 if await self.value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"):
@@ -108,7 +108,7 @@ class Database:
                 await trio.sleep(0.01)
 
     async def make_older(self, codes: Codes, code: str, seconds: int) -> None:
-        """Let the checkout of `code` have been `seconds` earlier."""
+        """Move the checkout of `code` back by `seconds`."""
         opened = codes.open(code)
         assert opened is not None
         sql = "UPDATE checkouts SET attempted_at = attempted_at - $2 * interval '1 s' WHERE id = $1 RETURNING id"
@@ -125,12 +125,12 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         try:
             yield Database(connection)
         finally:
-            connection.terminate()  # the server may be frozen: nothing to be polite for
+            connection.terminate()  # not `close`: the server may be frozen
 
 
 @dataclass
 class Shop:
-    """A cluster of one web and one inventory process that has sale 1 open and sale 2 prepared."""
+    """A cluster of one web and one inventory process, with sale 1 open and sale 2 prepared."""
 
     cluster: Cluster
     address: str
@@ -150,7 +150,7 @@ class Shop:
         )
 
     async def receipt(self, item: int, user: str) -> str:
-        """The members that every telling of a purchase has, with the time that is in the database."""
+        """The members of a receipt, with the time from the database."""
         sql = "SELECT sale_id, purchased_at FROM purchases WHERE item_id = $1 AND user_id = $2"
         ((sale, at),) = await self.database.rows(sql, item, user)
         purchased_at = orjson.dumps(at, option=orjson.OPT_UTC_Z).decode()
@@ -171,13 +171,13 @@ async def open_shop(database_url: str, redis_url: str, **settings: str) -> Async
 
 
 def _quiet_period() -> int:
-    """A sale period (seconds) of which no boundary comes within an hour: no sale opens in the middle of a test."""
+    """A sale period (seconds) that does not end within the next hour, so no sale opens in the middle of a test."""
     now = time.time()
     return next(period for period in range(7200, 86401) if period - now % period > 3600)
 
 
 def check_problem(answer: Answer, expected: tuple[int, str, str], extra: str = "") -> None:
-    """`answer` is this problem byte for byte; `extra` is what follows its five members."""
+    """Check that `answer` is this problem byte for byte. `extra` follows its five members."""
     status, code, detail = expected
     text = (
         f'{{"type":"/problems/{code}","title":"{TITLES[status]}","status":{status},"detail":"{detail}","code":"{code}"'
@@ -190,7 +190,7 @@ def check_problem(answer: Answer, expected: tuple[int, str, str], extra: str = "
 
 
 def check_try_later(answer: Answer) -> None:
-    """A 503 of a store that is away; whether the statement had been sent is a matter of the moment."""
+    """Check for the 503 of a store that is away. Whether the statement had been sent depends on the moment."""
     check_problem(answer, UNAVAILABLE if answer.json()["code"] == "unavailable" else OUTCOME_UNKNOWN)
 
 
@@ -200,7 +200,7 @@ def check_json(answer: Answer, body: str) -> None:
     assert answer.header(b"content-type") == b"application/json"
 
 
-async def test_each_outcome_of_a_checkout_is_told_as_documented_and_recorded(
+async def test_each_outcome_of_a_checkout_is_answered_as_documented_and_recorded(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     async with open_shop(postgres, valkey.url) as shop:
@@ -231,7 +231,7 @@ async def test_each_outcome_of_a_checkout_is_told_as_documented_and_recorded(
         ]
 
 
-async def test_a_malformed_checkout_is_told_why_and_recorded_and_fails_nobody_in_its_batch(
+async def test_a_malformed_checkout_gets_the_reason_and_is_recorded_and_fails_nobody_else_in_its_batch(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     users = ["u" * 64, "zoë 😀" * 10, "a+b&c=d%", "\uff21\uff2e\uff2e", "\u200d", "'; DROP TABLE sales; --"]
@@ -240,7 +240,7 @@ async def test_a_malformed_checkout_is_told_why_and_recorded_and_fails_nobody_in
     queries = [query for query, _ in MALFORMED_ATTEMPTS] + good
     answers: dict[str, Answer] = {}
     async with (
-        # one worker and a locked table: whatever arrives in the meantime is one batch
+        # with one worker and a locked table, everything that arrives meanwhile is one batch
         open_shop(postgres, valkey.url, FLASH_CHECKOUT_WORKERS="1", FLASH_DATABASE_TIMEOUT="20") as shop,
         trio.open_nursery() as nursery,
     ):
@@ -258,7 +258,7 @@ async def test_a_malformed_checkout_is_told_why_and_recorded_and_fails_nobody_in
             await shop.database.wait_for_somebody_waiting()
             for query, client in clients.items():
                 attempts.start_soon(attempt, client, query)
-            for _ in range(20):  # each answer is sent after what had arrived before it was taken in
+            for _ in range(20):  # each answer comes after the requests that arrived before it were read
                 await shop.client.get("/livez")
             assert not answers
             await shop.database.rows("COMMIT")
@@ -279,7 +279,7 @@ async def test_a_malformed_checkout_is_told_why_and_recorded_and_fails_nobody_in
         nursery.cancel_scope.cancel()
 
 
-async def test_each_outcome_of_a_purchase_is_told_as_documented(postgres: str, valkey: EmbeddedValkey) -> None:
+async def test_each_outcome_of_a_purchase_is_answered_as_documented(postgres: str, valkey: EmbeddedValkey) -> None:
     async with open_shop(postgres, valkey.url, FLASH_USER_LIMIT="2") as shop:
         ann, bob, other = await shop.code("ann", 1), await shop.code("bob", 1), await shop.code("ann", 2)
         check_problem(await shop.client.get(f"/purchases/{ann}"), NOT_PURCHASED)
@@ -317,7 +317,7 @@ async def test_a_malformed_idempotency_key_buys_nothing(postgres: str, valkey: E
         assert (await shop.purchase(code, "k" * 128)).status == 200
 
 
-async def test_a_code_that_is_unknown_or_has_expired_is_invalid_and_one_that_has_bought_keeps_its_receipt(
+async def test_an_unknown_or_expired_code_is_invalid_and_one_that_has_bought_keeps_its_receipt(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     async with open_shop(postgres, valkey.url, FLASH_CODE_TTL="1800") as shop:
@@ -334,7 +334,7 @@ async def test_a_code_that_is_unknown_or_has_expired_is_invalid_and_one_that_has
         assert (await shop.purchase(bought)).status == 409
         check_json(await shop.client.get(f"/purchases/{bought}"), f"{{{await shop.receipt(3, 'ann')}}}")
 
-        # sealed with the right key, and yet never issued: what a database restored from a backup would see
+        # sealed with the right key but never issued: what a database restored from a backup would see
         known = codes.open(await shop.code("ann", 4))
         assert known is not None
         refused = await shop.client.post("/checkout?user_id=ann&id=3")
@@ -349,7 +349,9 @@ async def test_a_code_that_is_unknown_or_has_expired_is_invalid_and_one_that_has
         check_problem(await shop.client.get(f"/purchases/{codes.seal(replace(known, checkout_id=last))}"), INVALID_CODE)
 
 
-async def test_a_sold_out_sale_says_so_to_all_but_those_who_have_bought(postgres: str, valkey: EmbeddedValkey) -> None:
+async def test_a_sold_out_sale_says_so_to_everybody_except_those_who_have_bought(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
     async with open_shop(postgres, valkey.url, FLASH_SALE_SIZE="3") as shop:
         codes = await shop.database.codes()
         bought = [await shop.code("ann", item) for item in (1, 2, 3)]
@@ -376,14 +378,14 @@ async def test_a_sold_out_sale_says_so_to_all_but_those_who_have_bought(postgres
         await check(shop.client)  # first the leader says so, then the web process knows
         await check(shop.client)
         _, address = await shop.cluster.start_web()
-        async with Client(address) as client:  # and one that was not there knows it from the database
+        async with Client(address) as client:  # a new web process knows it from the database
             await check(client)
         assert await shop.database.value("SELECT count(*) FROM checkouts WHERE outcome = 'sold_out'") == 9
         assert await shop.database.value("SELECT count(*) FROM purchases") == 3
 
 
 def _forgeries(code: str, of_another: str) -> list[str]:
-    """What somebody without the key could make of two genuine codes."""
+    """What somebody without the key could make from two genuine codes."""
     raw = urlsafe_b64decode(code)
     other = "AQ"
     stranger = Code(SaleId(1), CheckoutId(1), bytes(16))
@@ -433,7 +435,7 @@ async def test_a_forged_code_is_uniformly_invalid_and_no_store_is_asked(
         assert code not in forgeries
         queries = ["", "code", "Code=" + code, f"code={code}&code={code}", f"code={code}&co%64e={code}"]
         queries += [f"code={text}" for text in forgeries]
-        # frozen stores answer nobody: whoever asked one of them would still wait when the time here is up
+        # frozen stores answer nobody, so a request that asked one would still be waiting when the time here is up
         own_postgres.pause()
         valkey.pause()
         with trio.fail_after(15):
@@ -512,7 +514,7 @@ async def test_a_wrong_method_gets_405_with_allow_and_head_answers_wherever_get_
         ):
             check_problem(await shop.client.post(path + query), (404, "not_found", "There is nothing at this path"))
 
-        # nothing of all this was taken for an attempt or a purchase
+        # none of this counted as an attempt or a purchase
         assert await shop.database.value("SELECT count(*) FROM checkouts") == 2
         assert await shop.database.value("SELECT count(*) FROM purchases") == 1
         check_problem(await shop.client.get(f"/purchases/{code}"), NOT_PURCHASED)
@@ -614,9 +616,11 @@ async def _all_items(client: Client, target: str) -> list[list[int]]:
             return pages
 
 
-async def test_sales_are_listed_newest_first_and_sold_out_ones_on_demand(postgres: str, valkey: EmbeddedValkey) -> None:
+async def test_sales_are_listed_newest_first_and_sold_out_ones_on_request(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
     async with open_shop(postgres, valkey.url) as shop:
-        # sales 3 to 7 are older, and the odd ones of them have been sold out for an hour
+        # sales 3 to 7 are older, and the odd ones have been sold out for an hour
         await shop.database.rows(
             """
             INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit, sold, sold_out_at)
@@ -657,7 +661,7 @@ async def test_an_image_is_an_svg_that_may_be_kept_for_ever(postgres: str, valke
             assert again.body == picture.body
 
 
-async def test_health_names_the_store_that_is_away_and_readiness_needs_the_database_only(
+async def test_health_names_the_store_that_is_away_and_readiness_needs_only_the_database(
     own_postgres: EmbeddedPostgres, valkey: EmbeddedValkey
 ) -> None:
     timeouts = {"FLASH_DATABASE_TIMEOUT": "1", "FLASH_REDIS_TIMEOUT": "1"}
@@ -725,7 +729,7 @@ async def test_readiness_ends_when_the_process_is_told_to_stop(postgres: str, va
         web = next(process for process in shop.cluster.processes if process.name.startswith("web"))
         host, _, port = shop.address.removeprefix("http://").partition(":")
         stream = await trio.open_tcp_stream(host, int(port))
-        # a request whose body has not come yet is under way, and it is answered although the stop comes first
+        # a request whose body has not arrived yet is in flight, so it is answered although the stop comes first
         await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
         for _ in range(20):
             await shop.client.get("/livez")
@@ -740,7 +744,7 @@ async def test_readiness_ends_when_the_process_is_told_to_stop(postgres: str, va
         assert await web.wait() == 0
 
 
-async def test_who_finds_a_full_queue_is_told_at_once_and_who_finds_no_leader_hears_that_nobody_knows(
+async def test_a_full_queue_is_reported_at_once_and_a_missing_leader_as_an_unknown_outcome(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     settings = {
@@ -774,7 +778,9 @@ async def test_who_finds_a_full_queue_is_told_at_once_and_who_finds_no_leader_he
                 check_problem(answer, OVERLOADED)
             await shop.database.rows("COMMIT")
         assert [answer.status for answer in answers] == [503] * 4 + [200] * 2
-        assert await shop.database.value("SELECT count(*) FROM checkouts") == 4, "who was overloaded is not recorded"
+        assert await shop.database.value("SELECT count(*) FROM checkouts") == 4, (
+            "an attempt that was overloaded is not recorded"
+        )
 
         for process in shop.cluster.processes:
             if process.name.startswith("inventory"):
@@ -794,7 +800,7 @@ async def test_who_finds_a_full_queue_is_told_at_once_and_who_finds_no_leader_he
         assert answer.status == 200
 
 
-async def test_a_query_with_raw_bytes_beyond_ascii_is_refused_and_buys_nothing(
+async def test_a_query_with_raw_bytes_beyond_ascii_is_rejected_and_buys_nothing(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     async with open_shop(postgres, valkey.url) as shop:

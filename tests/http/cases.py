@@ -1,4 +1,4 @@
-"""Raw requests and what each must get: the table that the parser, both handlers and the fuzzers start from."""
+"""Raw requests and what each must get: the table that the parser, both servers and the fuzzers start from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`status` None: the request is taken. `unlike_h11` says why h11's verdict is another one."""
+    """`status` None: the request is accepted. `unlike_h11` says why h11's verdict differs."""
 
     data: bytes
     status: int | None = None
@@ -20,12 +20,12 @@ class Case:
 
 
 OLD_WORDS = "RFC 9112, 3: a line may be parsed by its words, and llhttp does"
-FORGIVING = "h11 repairs what RFC 9112 lets a server refuse, and an intermediary might read otherwise"
-BOUND = "a bound of ours"
+FORGIVING = "h11 repairs what RFC 9112 lets a server reject, and an intermediary might read it differently"
+BOUND = "one of our own bounds"
 UNKNOWN = "RFC 9110, 15.6.2: 501 for what nobody implements; h11 takes any word"
 VERSION = "h11 leaves the version to its user"
 
-TAKEN = [
+ACCEPTED = [
     Case(GET + b"\r\n"),
     Case(b"\r\n" + GET + b"\r\n", unlike_h11="RFC 9112, 2.2: an empty line before a request should be ignored"),
     Case(b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", unlike_h11=OLD_WORDS),
@@ -57,9 +57,9 @@ LAST = [
     Case(GET + b"Connection: close\r\n\r\n"),
     Case(GET + b"Connection: x, Close\r\n\r\n"),
 ]
-"""Taken, and the last on their connections."""
+"""Accepted, and the last request on their connections."""
 
-REFUSED = [
+REJECTED = [
     Case(b"GET / HTTP/1.1\r\n\r\n", 400),
     Case(GET + b"Host: h\r\n\r\n", 400),
     Case(b"GET / HTTP/1.0\r\nHost: h\r\nHost: h\r\n\r\n", 400),

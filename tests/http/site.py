@@ -1,16 +1,18 @@
-"""A real server on a free port in the test's own process, with either handler of connections, for the HTTP tests."""
+"""A real server on a free port in the test's own process, with either implementation of HTTP/1.1."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import trio
 
+from flash.config import Config
 from flash.http.asgi import App
 from flash.http.limits import Limits
 from flash.http.message import Request, Response, Stream, Write, json_response
@@ -23,8 +25,13 @@ SECOND = b"GET /second HTTP/1.1\r\nHost: h\r\n\r\n"
 BIG = 32 * 2**20
 
 
+def limits(**changes: Any) -> Limits:
+    """The default limits with `changes`, which are named like the fields of `Config`."""
+    return replace(Config(), **changes)
+
+
 class Site:
-    """A small application whose slow handler waits for the test; it counts what reached a handler."""
+    """A small application. Its slow handler waits for the test, and it remembers what reached a handler."""
 
     def __init__(self, body_seconds: float) -> None:
         self.calls: list[str] = []
@@ -60,7 +67,7 @@ class Site:
         return Stream(self._tell, b"text/event-stream", ((b"cache-control", b"no-store"),))
 
     async def _tell(self, write: Write) -> None:
-        """Say hello at once, and a flood at the end if the test wants one."""
+        """Write a hello at once, and at the end a flood if the test wants one."""
         self.listeners += 1
         try:
             await write(b"data: hello\n\n")
@@ -78,8 +85,8 @@ class Site:
 class Running:
     """A server in the test's own process; `ended` is set when `serve` has returned."""
 
-    def __init__(self, limits: Limits, *, is_builtin: bool) -> None:
-        self.site = Site(limits.body_seconds)
+    def __init__(self, bounds: Limits, *, is_builtin: bool) -> None:
+        self.site = Site(bounds.body_seconds)
         self.is_builtin = is_builtin
         self.address = ""
         self.listening = trio.Event()
@@ -90,12 +97,12 @@ class Running:
         self.address = address
         self.listening.set()
 
-    async def run(self, limits: Limits, tls: Tls | None) -> None:
+    async def run(self, bounds: Limits, tls: Tls | None) -> None:
         await serve(
             self.site.app,
             host="127.0.0.1",
             port=0,
-            limits=limits,
+            limits=bounds,
             stop=self.stop,
             on_listening=self.hear,
             tls=tls,
@@ -109,27 +116,27 @@ class Running:
 
 
 class Serving(Protocol):
-    """Starts a server; at the end it must still be running, or have been told to stop."""
+    """Starts a server. At the end it must still be running, or have been told to stop."""
 
     def __call__(
-        self, limits: Limits | None = None, *, tls: Tls | None = None
+        self, bounds: Limits | None = None, *, tls: Tls | None = None
     ) -> AbstractAsyncContextManager[Running]: ...
 
 
-@pytest.fixture(params=["own", "hypercorn"])
+@pytest.fixture(params=["builtin", "hypercorn"])
 def serving(request: pytest.FixtureRequest) -> Serving:
-    """A server with the project's own handler, and one with Hypercorn's behind the guard."""
-    return partial(serving_on, request.param == "own")
+    """A server with built-in connections, and one with Hypercorn's behind the guard."""
+    return partial(serving_on, request.param == "builtin")
 
 
 @asynccontextmanager
 async def serving_on(
-    is_builtin: bool, limits: Limits | None = None, *, tls: Tls | None = None
+    is_builtin: bool, bounds: Limits | None = None, *, tls: Tls | None = None
 ) -> AsyncIterator[Running]:
-    limits = limits or Limits(drain_seconds=0.3)
-    running = Running(limits, is_builtin=is_builtin)
+    bounds = bounds or limits(drain_seconds=0.3)
+    running = Running(bounds, is_builtin=is_builtin)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(running.run, limits, tls)
+        nursery.start_soon(running.run, bounds, tls)
         await running.listening.wait()
         yield running
         assert running.stop.is_set() or not running.ended.is_set(), "the server stopped by itself"
@@ -138,7 +145,7 @@ async def serving_on(
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """What is waited for must come within `seconds`, and not merely in the end."""
+    """The block must finish within `seconds`, not merely some time."""
     with trio.fail_after(seconds):
         yield
 

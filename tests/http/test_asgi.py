@@ -13,6 +13,7 @@ import trio
 
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.http.asgi import BODY_PIECES_MAX, App, Message
+from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import Request, Response, json_response
 from flash.http.parameters import InvalidParameter
 
@@ -81,7 +82,7 @@ async def echo_segment(request: Request, segment: str) -> Response:
     return json_response(200, {"path": request.path, "segment": segment})
 
 
-def make_app(**settings: Any) -> App:
+def make_app(*, body_seconds: float = 10, body_max_bytes: int = BODY_MAX_BYTES) -> App:
     return App(
         {
             ("POST", "/checkout"): echo,
@@ -96,7 +97,8 @@ def make_app(**settings: Any) -> App:
             ("GET", "/items/{id}/image.svg"): echo_segment,
             ("DELETE", "/purchases/{code}"): echo_segment,
         },
-        **settings,
+        body_seconds=body_seconds,
+        body_max_bytes=body_max_bytes,
     )
 
 
@@ -104,7 +106,7 @@ def failing(error: Exception) -> App:
     async def fail(request: Request) -> Response:
         raise error
 
-    return App({("POST", "/fail"): fail})
+    return App({("POST", "/fail"): fail}, body_seconds=10)
 
 
 async def test_a_request_reaches_its_handler_with_its_query() -> None:
@@ -128,7 +130,7 @@ async def test_a_request_reaches_its_handler_with_its_query() -> None:
         (b"http://example.com:8080/sales/17", "17"),
     ],
 )
-async def test_a_pattern_passes_its_segment_on_decoded(target: bytes, segment: str) -> None:
+async def test_a_pattern_passes_on_its_decoded_segment(target: bytes, segment: str) -> None:
     answer = await call(make_app(), "GET", target)
     assert (answer.status, answer.json()["segment"]) == (200, segment)
 
@@ -157,7 +159,7 @@ async def test_a_path_that_cannot_be_decoded_is_invalid(target: bytes) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW", "CONNECT", "TRACE"])
-async def test_a_wrong_method_on_a_known_path_is_told_the_right_one(method: str) -> None:
+async def test_a_wrong_method_on_a_known_path_gets_the_allowed_ones(method: str) -> None:
     answer = await call(make_app(), method, b"/checkout")
     assert (answer.status, answer.headers[b"allow"]) == (405, b"POST")
 
@@ -172,7 +174,7 @@ async def test_a_wrong_method_on_a_known_path_is_told_the_right_one(method: str)
         (b"/purchases/x", b"DELETE"),
     ],
 )
-async def test_allow_lists_every_method_of_the_path_and_head_beside_get(target: bytes, allow: bytes) -> None:
+async def test_allow_lists_every_method_of_the_path_and_head_with_get(target: bytes, allow: bytes) -> None:
     answer = await call(make_app(), "OPTIONS", target)
     assert (answer.status, answer.headers[b"allow"]) == (405, allow)
     assert answer.json()["code"] == "method_not_allowed"
@@ -185,7 +187,7 @@ async def test_head_answers_with_the_headers_of_get_and_no_body(target: bytes) -
     assert get.headers[b"content-length"] != b"0"
 
 
-async def test_without_a_body_announced_none_is_asked_for() -> None:
+async def test_a_body_that_is_not_announced_is_not_asked_for() -> None:
     assert (await call(make_app(), "POST", b"/checkout")).receives == 0
     assert (await call(make_app(), "POST", b"/checkout", headers=[(b"content-length", b"0")])).receives == 0
 
@@ -198,7 +200,7 @@ async def test_a_body_within_the_bound_is_read_and_ignored(headers: Headers) -> 
     assert b"connection" not in answer.headers
 
 
-async def test_the_body_of_an_unknown_path_is_read_too_so_that_the_connection_lives() -> None:
+async def test_a_body_sent_to_an_unknown_path_is_read_too_so_that_the_connection_survives() -> None:
     answer = await call(make_app(), "POST", b"/nowhere", headers=[(b"content-length", b"3")], body=[b"abc"])
     assert (answer.status, answer.receives, b"connection" in answer.headers) == (404, 1, False)
 
@@ -211,20 +213,20 @@ async def test_the_body_of_an_unknown_path_is_read_too_so_that_the_connection_li
         ([(b"transfer-encoding", b"chunked")], 2),
     ],
 )
-async def test_a_body_over_the_bound_is_refused_and_the_connection_closed(headers: Headers, receives: int) -> None:
+async def test_a_body_over_the_bound_is_rejected_and_the_connection_closed(headers: Headers, receives: int) -> None:
     app = make_app(body_max_bytes=10)
     answer = await call(app, "POST", b"/checkout", headers=headers, body=[b"x" * 6, b"y" * 6, b"z" * 6])
     assert (answer.status, answer.json()["code"]) == (413, "body_too_large")
     assert (answer.headers[b"connection"], answer.receives) == (b"close", receives)
 
 
-async def test_a_body_in_far_too_many_pieces_is_refused_before_it_has_cost_much() -> None:
+async def test_a_body_in_far_too_many_pieces_is_rejected_before_it_costs_much() -> None:
     headers = [(b"transfer-encoding", b"chunked")]
     answer = await call(make_app(), "POST", b"/checkout", headers=headers, body=[b"x"] * 10_000)
     assert (answer.status, answer.receives) == (413, BODY_PIECES_MAX)
 
 
-async def test_a_body_that_does_not_arrive_in_time_is_refused(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_body_that_does_not_arrive_in_time_is_rejected(autojump_clock: trio.testing.MockClock) -> None:
     headers = [(b"content-length", b"10")]
     answer = await call(make_app(body_seconds=5), "POST", b"/checkout", headers=headers, body=[b"x"], leaves=False)
     assert answer.status == 200
@@ -239,7 +241,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_reaches_no_handler
     assert answer.status == 400
 
 
-async def test_over_http2_a_body_is_read_unannounced_and_no_connection_header_sent() -> None:
+async def test_over_http2_an_unannounced_body_is_read_and_no_connection_header_is_sent() -> None:
     app = make_app(body_max_bytes=10)
     assert (await call(app, "POST", b"/checkout", version="2", body=[b"x", b""])).receives == 2
     answer = await call(app, "POST", b"/checkout", version="2", body=[b"x" * 11, b""])
@@ -250,7 +252,7 @@ async def test_over_http2_a_body_is_read_unannounced_and_no_connection_header_se
     ("error", "code"),
     [(Overloaded(), "overloaded"), (Unavailable(), "unavailable"), (OutcomeUnknown(), "outcome_unknown")],
 )
-async def test_failing_machinery_is_a_503_that_says_when_to_come_back(error: FlashError, code: str) -> None:
+async def test_an_error_of_the_machinery_is_a_503_that_says_when_to_retry(error: FlashError, code: str) -> None:
     answer = await call(failing(error), "POST", b"/fail")
     assert (answer.status, answer.json()["code"], answer.headers[b"retry-after"]) == (503, code, b"1")
 
@@ -267,7 +269,7 @@ async def test_an_invalid_parameter_is_a_400_with_its_rule() -> None:
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("secret"), ExceptionGroup("two", [OSError(), KeyError()])])
-async def test_any_other_error_is_logged_once_and_told_nobody(
+async def test_any_other_error_is_logged_once_and_shown_to_nobody(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await call(failing(error), "POST", b"/fail?x=hidden")
@@ -287,14 +289,14 @@ async def test_while_draining_every_answer_closes_its_connection() -> None:
     assert b"connection" not in (await call(app, "POST", b"/checkout", version="2")).headers
 
 
-async def test_a_304_carries_no_length_of_a_body_it_has_not() -> None:
+async def test_a_304_has_no_body_and_no_length() -> None:
     async def unchanged(request: Request) -> Response:
         return Response(304, b"", headers=((b"etag", b'"1"'),))
 
-    assert (await call(App({("GET", "/x"): unchanged}), "GET", b"/x")).headers == {b"etag": b'"1"'}
+    assert (await call(App({("GET", "/x"): unchanged}, body_seconds=10), "GET", b"/x")).headers == {b"etag": b'"1"'}
 
 
-async def test_the_lifespan_is_agreed_to() -> None:
+async def test_the_lifespan_events_are_acknowledged() -> None:
     messages = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
     sent: list[Message] = []
 
@@ -308,7 +310,7 @@ async def test_the_lifespan_is_agreed_to() -> None:
     assert sent == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
 
 
-async def test_a_websocket_is_refused() -> None:
+async def test_a_websocket_is_rejected() -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""The project's own handler and an application that speaks nothing but ASGI, over a pair of sockets."""
+"""The built-in connections with an application that speaks nothing but ASGI, over a pair of sockets."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import trio
 
 from flash.http.asgi import Message, Receive, Send
 from flash.http.connection import Connection
-from flash.http.limits import Connections, Limits
+from flash.http.connection_set import ConnectionSet
 from flash.http.parser import RequestParser
-from tests.http.site import GET, POST, at_most
+from tests.http.site import GET, POST, at_most, limits
 
 CLOSE = GET + b"Connection: close\r\n\r\n"
 
 
 class Plain:
-    """An application as a framework would be. It remembers what it was asked and told."""
+    """An application such as a framework provides. It remembers its scopes and how it was told that a client left."""
 
     def __init__(self) -> None:
         self.scopes: list[Message] = []
@@ -45,14 +45,14 @@ class Plain:
 async def connected(app: Plain) -> AsyncIterator[trio.SocketStream]:
     """The client's end."""
     ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())
-    connections = Connections(Limits())
+    connections = ConnectionSet(limits())
     async with trio.open_nursery() as nursery, ours:
         nursery.start_soon(Connection.serve, app, connections, theirs)
         yield ours
         with at_most(2):
             while await ours.receive_some():
                 pass
-    assert not connections.open
+    assert not connections.members
 
 
 async def hear(stream: trio.SocketStream) -> bytes:
@@ -63,7 +63,7 @@ async def hear(stream: trio.SocketStream) -> bytes:
     return heard
 
 
-async def test_it_is_asked_in_asgi_and_gets_the_whole_body() -> None:
+async def test_the_application_is_called_in_asgi_and_gets_the_whole_body() -> None:
     app = Plain()
     async with connected(app) as stream:
         await stream.send_all(b"POST /a%20b?c=%64 HTTP/1.1\r\nHost: h\r\nX: y\r\nContent-Length: 3\r\n\r\nabc" + CLOSE)
@@ -79,7 +79,7 @@ async def test_it_is_asked_in_asgi_and_gets_the_whole_body() -> None:
 
 
 @pytest.mark.parametrize("path", [b"/breaks", b"/breaks/late"])
-async def test_one_that_breaks_is_logged_and_costs_its_connection(
+async def test_an_application_that_fails_is_logged_and_costs_only_its_connection(
     path: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with connected(Plain()) as stream:
@@ -92,7 +92,7 @@ async def test_one_that_breaks_is_logged_and_costs_its_connection(
     assert (record.levelno, record.message) == (logging.ERROR, "the application failed")
 
 
-async def test_it_is_told_when_its_client_has_left() -> None:
+async def test_the_application_is_told_when_its_client_has_left() -> None:
     app = Plain()
     async with connected(app) as stream:
         await stream.send_all(b"GET /waits HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -102,14 +102,16 @@ async def test_it_is_told_when_its_client_has_left() -> None:
     assert app.told == [{"type": "http.disconnect"}]
 
 
-async def test_a_deadline_in_the_instant_of_a_request_lets_nothing_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_begins_when_a_deadline_passes_in_the_instant_a_request_arrives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     app = Plain()
-    connections = Connections(Limits())
+    connections = ConnectionSet(limits())
     feed = RequestParser.feed
 
     def feed_too_late(parser: RequestParser, data: bytes) -> None:
         feed(parser, data)
-        for connection in connections.open:
+        for connection in connections.members:
             connection.expire()
 
     monkeypatch.setattr(RequestParser, "feed", feed_too_late)

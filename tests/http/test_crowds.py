@@ -1,4 +1,4 @@
-"""Crowds and garbage over real sockets: the server goes on, leaks nothing, and answers whoever asks next."""
+"""Crowds and garbage over real sockets: the server carries on, leaks nothing, and answers the next request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 import trio
 
-from flash.http.limits import Limits
 from flash.testing.client import Client, host_and_port, raw
 from flash.testing.cluster import ROOT
-from tests.http.cases import REFUSED, TAKEN
-from tests.http.site import GET, Serving, at_most, descriptors, serving_on, until
+from tests.http.cases import ACCEPTED, REJECTED
+from tests.http.site import GET, Serving, at_most, descriptors, limits, serving_on, until
 from tests.http.test_parser import FUZZ_SEED, in_pieces, mutants
 
 IDLE = 10_000
@@ -32,16 +31,17 @@ sys.stdin.read()
 """
 SERVER = """
 import resource, sys, trio
+from flash.config import Config
 from flash.http.asgi import App
-from flash.http.limits import Limits
 from flash.http.message import json_response
 from flash.http.server import serve
 async def hello(request):
     return json_response(200, "hello")
 async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    await serve(App({("GET", "/"): hello}), host="127.0.0.1", port=0, limits=Limits(), stop=trio.Event(),
-                on_listening=lambda address: print(address, flush=True), is_builtin=sys.argv[1] == "own")
+    app = App({("GET", "/"): hello}, body_seconds=1)
+    await serve(app, host="127.0.0.1", port=0, limits=Config(), stop=trio.Event(),
+                on_listening=lambda address: print(address, flush=True), is_builtin=sys.argv[1] == "builtin")
 trio.run(main)
 """
 
@@ -60,7 +60,7 @@ def descriptors_allowed(count: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def python(script: str, *arguments: str) -> AsyncIterator[str]:
-    """A child that runs `script` until it loses its stdin or its life; what it said first."""
+    """Run `script` in a child process that is killed at the end. Yields the first thing that it printed."""
     async with trio.open_nursery() as nursery:
         child = await trio.lowlevel.open_process(
             [sys.executable, "-c", script, *arguments],
@@ -79,14 +79,14 @@ async def python(script: str, *arguments: str) -> AsyncIterator[str]:
             await child.wait()
 
 
-async def test_ten_thousand_idle_connections_keep_nobody_waiting(serving: Serving) -> None:
+async def test_ten_thousand_idle_connections_delay_nobody(serving: Serving) -> None:
     with descriptors_allowed(IDLE + 500):
-        async with serving(Limits(drain_seconds=20)) as running:
+        async with serving(limits(drain_seconds=20)) as running:
             host, port = host_and_port(running.address)
             crowd = IDLE if running.is_builtin else IDLE // 10  # Hypercorn takes a millisecond for each
             async with python(CROWD, host, str(port), str(crowd)) as said, Client(running.address) as client:
                 assert said == "here"
-                await client.get("/")  # once those before it have been taken
+                await client.get("/")  # answered once the crowd before it has been accepted
                 with at_most(10):
                     for _ in range(20):
                         assert (await client.get("/")).status == 200
@@ -95,9 +95,9 @@ async def test_ten_thousand_idle_connections_keep_nobody_waiting(serving: Servin
                     await running.ended.wait()
 
 
-@pytest.mark.parametrize("handler", ["own", "hypercorn"])
-async def test_out_of_descriptors_those_who_are_connected_are_served_and_others_once_one_leaves(handler: str) -> None:
-    async with python(SERVER, handler) as address, Client(address) as first:
+@pytest.mark.parametrize("server", ["builtin", "hypercorn"])
+async def test_out_of_descriptors_open_connections_are_served_and_new_ones_once_others_close(server: str) -> None:
+    async with python(SERVER, server) as address, Client(address) as first:
         assert (await first.get("/")).status == 200
         crowd = [await trio.open_tcp_stream(*host_and_port(address)) for _ in range(100)]
         for _ in range(10):
@@ -112,11 +112,11 @@ async def test_out_of_descriptors_those_who_are_connected_are_served_and_others_
 
 async def test_the_table_of_requests_holds_over_a_real_connection(serving: Serving) -> None:
     async with serving() as running:
-        for case in TAKEN:
+        for case in ACCEPTED:
             if running.is_builtin or not case.unlike_h11:
                 data = case.data * 3 + GET + b"Connection: close\r\n\r\n"
                 assert len(_statuses(await raw(running.address, data))) == 4, case
-        for case in REFUSED:
+        for case in REJECTED:
             statuses = _statuses(await raw(running.address, case.data + GET + b"\r\n", is_half_closed=True))
             if running.is_builtin:
                 assert statuses == [case.status], case
@@ -126,7 +126,7 @@ async def test_the_table_of_requests_holds_over_a_real_connection(serving: Servi
         await running.assert_answers()
 
 
-async def test_whatever_is_sent_gets_a_status_or_a_close_and_the_next_is_answered(serving: Serving) -> None:
+async def test_any_input_gets_a_status_or_a_close_and_the_next_request_is_answered(serving: Serving) -> None:
     """FLASH_FUZZ_TCP_INPUTS and FLASH_FUZZ_SEED choose how many and which."""
     inputs = mutants(FUZZ_SEED, FUZZ_INPUTS)
 
@@ -136,7 +136,7 @@ async def test_whatever_is_sent_gets_a_status_or_a_close_and_the_next_is_answere
             assert not answer or answer.startswith(b"HTTP/1.1 "), data
             assert set(_statuses(answer)) <= {100, 200, 400, 404, 405, 408, 413, 414, 431, 501, 505}, data
 
-    async with serving(Limits(drain_seconds=0.3)) as running:
+    async with serving(limits(drain_seconds=0.3)) as running:
         await running.assert_answers()
         before = descriptors()
         async with trio.open_nursery() as nursery:
@@ -166,7 +166,7 @@ async def _send_in_pieces(address: str, pieces: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"])
 @pytest.mark.parametrize("target", [b"/", b"/second?a=%20", b"/nowhere", b"/%zz", b"*", b"http://h/"])
-async def test_both_handlers_answer_alike_to_the_byte(method: bytes, target: bytes) -> None:
+async def test_both_servers_give_the_same_answer_to_the_byte(method: bytes, target: bytes) -> None:
     request = method + b" " + target + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
     answers = []
     for is_builtin in (True, False):

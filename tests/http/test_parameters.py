@@ -1,4 +1,4 @@
-"""Bad input stops at the edge: FAULTS.md section 2 rows 1 and 2, as tables. And answers as plain values."""
+"""Bad parameters stop at the edge, table by table. Also JSON, problems and headers as plain values."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash.http import parameters
-from flash.http.message import Request, json_response, problem, retry_after
+from flash.http.message import Request, json_response
 from flash.http.parameters import InvalidParameter, read_optional, read_params
+from flash.http.problems import problem, retry_after
 
 NAMES = ("user_id", "id")
 
@@ -31,7 +32,7 @@ NAMES = ("user_id", "id")
         (b"user%5Fid=alice&%69d=7", ("alice", "7")),
         (b"user_id=%C3%A9%e2%82%AC%F0%9F%98%80&id=7", ("é€😀", "7")),
         (b"user_id=%25%37%37&id=7", ("%77", "7")),
-        (b"user_id=%00&id=%2B1", ("\x00", "+1")),  # decoded here, refused by the validators
+        (b"user_id=%00&id=%2B1", ("\x00", "+1")),  # decoded here, rejected by the validators
         (b"user_id=alice&id=7&other=%zz%FF", ("alice", "7")),
     ],
 )
@@ -74,20 +75,20 @@ def test_well_formed_queries_are_read_in_any_order_and_unknown_parameters_ignore
         (b"user_id=\xc3\xa9&id=7", "the query must be percent-encoded"),
     ],
 )
-def test_a_query_that_leaves_doubt_is_refused_by_parameter_and_rule(query: bytes, parameter: str) -> None:
+def test_an_ambiguous_query_is_rejected_with_the_parameter_and_the_rule(query: bytes, parameter: str) -> None:
     with pytest.raises(InvalidParameter) as caught:
         read_params(query, NAMES)
     assert caught.value.detail == parameter
 
 
 @given(st.text(min_size=1).filter(lambda text: not any("\ud800" <= c <= "\udfff" for c in text)))
-def test_whatever_text_is_encoded_comes_back_as_it_was(text: str) -> None:
+def test_any_text_survives_encoding_and_decoding(text: str) -> None:
     for encode in (quote, quote_plus):
         assert read_params(b"q=" + encode(text, safe="").encode(), ("q",)) == (text,)
 
 
 @given(st.binary())
-def test_no_query_whatever_raises_anything_but_invalid_parameter(query: bytes) -> None:
+def test_no_query_raises_anything_but_invalid_parameter(query: bytes) -> None:
     try:
         values = read_params(query, NAMES)
     except InvalidParameter:
@@ -107,7 +108,7 @@ def test_any_text_of_1_to_64_characters_without_controls_is_a_user_id(text: str)
 
 
 @pytest.mark.parametrize("text", ["", "x" * 65, "a\x00", "\n", "a\tb", "\x1f", "\x7f", "\x80", "\x9f", "\ud800"])
-def test_controls_surrogates_and_a_wrong_length_are_no_user_id(text: str) -> None:
+def test_text_with_controls_or_surrogates_or_of_a_wrong_length_is_not_a_user_id(text: str) -> None:
     with pytest.raises(InvalidParameter, match="user_id"):
         parameters.user_id(text)
 
@@ -123,7 +124,7 @@ OUT_OF_BOUNDS = ["0", "-1", str(2**63), str(2**64), "9" * 5000]
 
 
 @pytest.mark.parametrize("text", NOT_CANONICAL + NOT_ASCII_DIGITS + OUT_OF_BOUNDS)
-def test_any_other_spelling_of_a_number_is_no_item_id(text: str) -> None:
+def test_any_other_spelling_of_a_number_is_not_an_item_id(text: str) -> None:
     with pytest.raises(InvalidParameter, match=r"^id must be"):
         parameters.item_id(text)
 
@@ -152,14 +153,14 @@ def test_visible_ascii_is_an_idempotency_key(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"k" * 129, b"a b", b"a\tb", b"a\n", b"\x00", b"\x7f", b"\xc3\xa9"])
-def test_anything_else_is_no_idempotency_key(raw: bytes) -> None:
+def test_anything_else_is_not_an_idempotency_key(raw: bytes) -> None:
     with pytest.raises(InvalidParameter, match="Idempotency-Key"):
         parameters.idempotency_key(raw)
 
 
 @pytest.mark.parametrize("check", [parameters.user_id, parameters.item_id, parameters.limit, parameters.after])
 @given(text=st.text())
-def test_no_text_whatever_breaks_a_validator(check: Callable[[str], object], text: str) -> None:
+def test_no_text_breaks_a_validator(check: Callable[[str], object], text: str) -> None:
     with suppress(InvalidParameter):
         check(text)
 
@@ -185,7 +186,7 @@ def test_json_is_compact_and_its_datetimes_end_in_z() -> None:
     assert orjson.loads(answer.body)["n"] == [1, 2]
 
 
-def test_a_request_gives_the_first_header_or_all_of_them() -> None:
+def test_a_request_gives_the_first_value_of_a_header_or_all_of_them() -> None:
     request = Request("GET", "/", b"/", b"", [(b"a", b"1"), (b"b", b"2"), (b"a", b"3")])
     assert (request.header(b"a"), request.header(b"c")) == (b"1", None)
     assert request.header_values(b"a") == [b"1", b"3"]

@@ -1,4 +1,4 @@
-"""The parser alone, which has no socket: each raw request whole, cut everywhere and pipelined, beside h11's verdict."""
+"""The parser alone, without a socket: each raw request whole, cut everywhere and pipelined, compared with h11."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from dataclasses import dataclass, field
 import h11
 import pytest
 
-from flash.http.limits import HEADERS_MAX
+from flash.http.limits import BODY_MAX_BYTES, HEADERS_MAX
 from flash.http.message import Header
 from flash.http.parser import READ_BYTES, Phase, RequestParser
-from tests.http.cases import GET, LAST, POST, REFUSED, TAKEN, Case
+from tests.http.cases import ACCEPTED, GET, LAST, POST, REJECTED, Case
 
 FUZZ_INPUTS = int(os.environ.get("FLASH_FUZZ_INPUTS", "100000"))
 FUZZ_SEED = int(os.environ.get("FLASH_FUZZ_SEED", "1"))
 STATUSES = {400, 413, 414, 431, 501, 505}
-BODY_MAX_BYTES = 65_536
 FRAMING = (b"content-length", b"transfer-encoding")
 
 
 @dataclass
 class Verdict:
-    """What became of some bytes: method, target (less its `?`), fields and body of what was taken; a refusal."""
+    """What became of some bytes: method, target (without `?`), fields and body of each request; a rejection."""
 
-    taken: list[tuple[str, bytes, list[Header], bytes]] = field(default_factory=list)
+    accepted: list[tuple[str, bytes, list[Header], bytes]] = field(default_factory=list)
     status: int | None = None
     phase: Phase = Phase.IDLE
     most_ready: int = field(default=0, compare=False)
@@ -46,18 +45,18 @@ def judge(pieces: Iterable[bytes]) -> Verdict:
                 assert len(request.header_values(b"host")) == 1 or incoming.version == "1.0"
                 assert len(request.headers) <= HEADERS_MAX
                 target = request.raw_path + request.query
-                verdict.taken.append((request.method, target, fields(request.headers), incoming.body))
+                verdict.accepted.append((request.method, target, fields(request.headers), incoming.body))
                 if incoming.is_last:
                     return verdict
-            if parser.refusal is not None:
-                verdict.status = parser.refusal.status
+            if parser.rejection is not None:
+                verdict.status = parser.rejection.status
                 return verdict
     verdict.phase = parser.phase
     return verdict
 
 
 def judge_h11(data: bytes) -> Verdict:
-    """The first request, if h11 takes it; status 400 stands for all of its refusals."""
+    """The first request, if h11 accepts it. Status 400 stands for all of its rejections."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=200_000)
     connection.receive_data(data)
     body, request = b"", None
@@ -79,7 +78,7 @@ def judge_h11(data: bytes) -> Verdict:
 
 
 def fields(headers: Iterable[Header]) -> list[Header]:
-    """Without those of the framing, which h11 rewrites."""
+    """`headers` without the framing headers, which h11 rewrites."""
     return [(bytes(name), bytes(value)) for name, value in headers if name not in FRAMING]
 
 
@@ -93,58 +92,58 @@ def cuts(data: bytes) -> Iterator[list[bytes]]:
         yield [data[:at], data[at:]]
 
 
-@pytest.mark.parametrize("case", TAKEN + LAST, ids=lambda case: repr(case.data[:60]))
-def test_what_is_right_is_taken_however_it_is_cut(case: Case) -> None:
+@pytest.mark.parametrize("case", ACCEPTED + LAST, ids=lambda case: repr(case.data[:60]))
+def test_a_right_request_is_accepted_however_it_is_cut(case: Case) -> None:
     for pieces in cuts(case.data):
         verdict = judge(pieces)
-        assert [body for _, _, _, body in verdict.taken] == [case.body]
-        assert verdict.taken == judge([case.data]).taken
+        assert [body for _, _, _, body in verdict.accepted] == [case.body]
+        assert verdict.accepted == judge([case.data]).accepted
         assert (verdict.status, verdict.phase) == (None, Phase.IDLE)
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: repr(case.data[:60]))
-def test_what_is_wrong_is_refused_alike_however_it_is_cut(case: Case) -> None:
+@pytest.mark.parametrize("case", REJECTED, ids=lambda case: repr(case.data[:60]))
+def test_a_wrong_request_is_rejected_the_same_way_however_it_is_cut(case: Case) -> None:
     for pieces in cuts(case.data):
         verdict = judge(pieces)
-        assert (verdict.taken, verdict.status) == ([], case.status)
+        assert (verdict.accepted, verdict.status) == ([], case.status)
 
 
-@pytest.mark.parametrize("case", TAKEN, ids=lambda case: repr(case.data[:60]))
-def test_three_at_once_are_three(case: Case) -> None:
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: repr(case.data[:60]))
+def test_three_requests_at_once_are_three(case: Case) -> None:
     for pieces in cuts(case.data * 3):
-        assert [body for _, _, _, body in judge(pieces).taken] == [case.body] * 3
+        assert [body for _, _, _, body in judge(pieces).accepted] == [case.body] * 3
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=lambda case: repr(case.data[:60]))
-def test_what_precedes_a_refusal_is_taken_and_nothing_that_follows(case: Case) -> None:
+@pytest.mark.parametrize("case", REJECTED, ids=lambda case: repr(case.data[:60]))
+def test_requests_before_a_rejection_are_accepted_and_none_after_it(case: Case) -> None:
     verdict = judge([GET + b"\r\n" + case.data + GET + b"\r\n"])
-    assert (len(verdict.taken), verdict.status) == (1, case.status)
+    assert (len(verdict.accepted), verdict.status) == (1, case.status)
 
 
 @pytest.mark.parametrize("case", LAST, ids=lambda case: repr(case.data[:60]))
-def test_what_follows_the_last_request_is_neither_taken_nor_refused(case: Case) -> None:
+def test_what_follows_the_last_request_is_neither_accepted_nor_rejected(case: Case) -> None:
     for rest in (GET + b"\r\n", b"\x00"):
         verdict = judge([case.data + rest])
-        assert (len(verdict.taken), verdict.status) == (1, None)
+        assert (len(verdict.accepted), verdict.status) == (1, None)
 
 
-@pytest.mark.parametrize("case", TAKEN + LAST + REFUSED, ids=lambda case: repr(case.data[:60]))
-def test_h11_says_the_same_unless_there_is_a_reason(case: Case) -> None:
+@pytest.mark.parametrize("case", ACCEPTED + LAST + REJECTED, ids=lambda case: repr(case.data[:60]))
+def test_h11_agrees_unless_there_is_a_reason(case: Case) -> None:
     theirs = judge_h11(case.data)
     ours = judge([case.data])
-    is_same = theirs.taken == ours.taken and (theirs.status is None) == (ours.status is None)
+    is_same = theirs.accepted == ours.accepted and (theirs.status is None) == (ours.status is None)
     assert is_same == (not case.unlike_h11)
 
 
 @pytest.mark.parametrize("at", range(len(POST)))
-def test_an_unfinished_head_is_never_taken_for_quiet(at: int) -> None:
+def test_an_unfinished_head_never_counts_as_idle(at: int) -> None:
     assert judge([POST[:at]]).phase is (Phase.HEAD if at else Phase.IDLE)
 
 
-def test_no_read_makes_more_requests_ready_than_the_bound() -> None:
+def test_one_read_never_makes_more_requests_ready_than_the_bound() -> None:
     shortest = b"GET / HTTP/1.1\r\nHost:\r\n\r\n"
     verdict = judge([shortest * 2_000])
-    assert len(verdict.taken) == 2_000
+    assert len(verdict.accepted) == 2_000
     assert verdict.most_ready <= READ_BYTES // len(shortest) + 1
 
 
@@ -177,11 +176,11 @@ TOKENS += [
     b"ffffffffffffffff",
     b"CONNECT",
 ]
-CORPUS = [case.data for case in TAKEN + LAST + REFUSED if len(case.data) < 600]
+CORPUS = [case.data for case in ACCEPTED + LAST + REJECTED if len(case.data) < 600]
 
 
 def mutants(seed: int, count: int) -> Iterator[tuple[bytes, random.Random]]:
-    """Requests of the table, one to three in a row, with some bytes changed, lost, doubled or put in."""
+    """One to three requests of the table in a row, with some bytes changed, removed, doubled or inserted."""
     for number in range(count):
         luck = random.Random(seed * 1_000_000_007 + number)
         data = bytearray(b"".join(luck.choices(CORPUS, k=luck.choice((1, 1, 1, 2, 3)))))
@@ -206,11 +205,11 @@ def in_pieces(data: bytes, luck: random.Random) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]
 
 
-def test_whatever_comes_is_taken_or_refused_alike_in_one_piece_and_in_many() -> None:
+def test_any_input_gets_the_same_verdict_in_one_piece_and_in_many() -> None:
     """FLASH_FUZZ_INPUTS and FLASH_FUZZ_SEED choose how many and which; every tenth is shown to h11 as well."""
     for number, (data, luck) in enumerate(mutants(FUZZ_SEED, FUZZ_INPUTS)):
         verdict = judge([data])
         assert verdict.status is None or verdict.status in STATUSES, data
         assert verdict == judge(in_pieces(data, luck)), data
-        if number % 10 == 0 and verdict.taken and (theirs := judge_h11(data)).taken:
-            assert verdict.taken[0] == theirs.taken[0], data
+        if number % 10 == 0 and verdict.accepted and (theirs := judge_h11(data)).accepted:
+            assert verdict.accepted[0] == theirs.accepted[0], data

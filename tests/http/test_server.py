@@ -1,16 +1,12 @@
 """A real server on a free port: whatever one connection does, the next request is answered, and a stop is prompt.
 
-Every limit that a test runs into is set to some tens of milliseconds there; no other test waits for a limit.
+A test that runs into a limit sets it to some tens of milliseconds. No other test waits for a limit.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import shutil
 import socket
-import ssl
-import subprocess
-from pathlib import Path
 
 import h11
 import hypercorn.trio.run
@@ -22,22 +18,23 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, PriorityFrame, Sett
 
 from flash.errors import OperatorError
 from flash.http.asgi import App
-from flash.http.hypercorn_guard import GuardedTCPServer, StrictH11, serve_connection
-from flash.http.limits import Limits
+from flash.http.hypercorn_guard import GuardedTCPServer, serve_connection
 from flash.http.server import Tls, serve
+from flash.http.strict_h11 import StrictH11
 from flash.testing.client import Client, ConnectionLost, host_and_port, raw
-from tests.http.site import BIG, GET, POST, SECOND, Running, Serving, at_most, descriptors, until
+from tests.certificates import tls_stream
+from tests.http.site import BIG, GET, POST, SECOND, Running, Serving, at_most, descriptors, limits, until
 
-# --- what stopped the whole of a stock Hypercorn -------------------------------------------------------------
+# --- input that stops a stock Hypercorn as a whole -------------------------------------------------------------
 
 
-def test_hypercorn_is_the_version_whose_seam_this_is() -> None:
+def test_hypercorn_is_the_version_that_the_guard_was_written_for() -> None:
     assert importlib.metadata.version("hypercorn") == "0.18.0", "read hypercorn/trio again, then change this"
     assert issubclass(GuardedTCPServer, hypercorn.trio.tcp_server.TCPServer)
     assert "TCPServer" in hypercorn.trio.run.worker_serve.__code__.co_names
 
 
-async def test_the_connections_of_a_running_server_come_through_that_seam(serving: Serving) -> None:
+async def test_a_running_server_hands_its_connections_to_the_guard(serving: Serving) -> None:
     async with serving():
         assert vars(hypercorn.trio.run)["TCPServer"] is serve_connection
 
@@ -63,7 +60,7 @@ async def test_an_upgrade_is_ignored_and_the_request_answered(serving: Serving, 
 
 
 @pytest.mark.parametrize("first", [H2C + b"AAMAAABk\r\n\r\n", WEBSOCKET + b"\r\n"])
-async def test_after_an_ignored_upgrade_the_connection_goes_on_in_http1(serving: Serving, first: bytes) -> None:
+async def test_after_an_ignored_upgrade_the_connection_carries_on_in_http1(serving: Serving, first: bytes) -> None:
     async with serving() as running:
         answer = await raw(running.address, first + GET + b"Connection: close\r\n\r\n", seconds=2)
         assert answer.count(b"HTTP/1.1 200 ") == 2
@@ -77,7 +74,7 @@ async def test_connect_opens_no_tunnel(serving: Serving) -> None:
         await running.assert_answers()
 
 
-async def test_a_host_beyond_ascii_is_refused(serving: Serving) -> None:
+async def test_a_host_beyond_ascii_is_rejected(serving: Serving) -> None:
     async with serving() as running:
         answer = await raw(running.address, b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 ")
@@ -110,7 +107,7 @@ LATE_DATA = DataFrame(1, b"late").serialize()
 
 
 @pytest.mark.parametrize("killer", HTTP2_KILLERS)
-async def test_http2_with_prior_knowledge_is_refused_on_a_plain_connection(serving: Serving, killer: str) -> None:
+async def test_http2_with_prior_knowledge_is_rejected_on_a_plain_connection(serving: Serving, killer: str) -> None:
     async with serving() as running:
         answer = await raw(running.address, PREFACE + HTTP2_KILLERS[killer])
         assert answer.startswith(b"HTTP/1.1 505 ")
@@ -118,30 +115,7 @@ async def test_http2_with_prior_knowledge_is_refused_on_a_plain_connection(servi
         await running.assert_answers()
 
 
-@pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl to make a certificate with")
-    directory: Path = tmp_path_factory.mktemp("tls")
-    made = Tls(str(directory / "cert.pem"), str(directory / "key.pem"))
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    subprocess.run([*command, "-keyout", made.keyfile, "-out", made.certfile], check=True, capture_output=True)
-    return made
-
-
-async def _tls_stream(address: str, protocol: str) -> trio.SSLStream[trio.SocketStream]:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols([protocol])
-    stream = trio.SSLStream(await trio.open_tcp_stream(*host_and_port(address)), context, https_compatible=True)
-    await stream.do_handshake()
-    assert stream.selected_alpn_protocol() == protocol
-    return stream
-
-
-async def _receiveuntil(stream: trio.abc.ReceiveStream, mark: bytes) -> None:
+async def _receive_until(stream: trio.abc.ReceiveStream, mark: bytes) -> None:
     received = b""
     with trio.fail_after(5):
         while mark not in received:
@@ -160,17 +134,17 @@ async def _receive_all(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 @pytest.mark.parametrize("killer", HTTP2_KILLERS)
-async def test_over_tls_each_http2_killer_costs_its_own_connection_at_most(
+async def test_over_tls_each_http2_killer_costs_at_most_its_own_connection(
     serving: Serving, killer: str, tls: Tls
 ) -> None:
-    async with serving(Limits(drain_seconds=0.3, idle_seconds=0.3), tls=tls) as running:
-        async with await _tls_stream(running.address, "h2") as stream:
+    async with serving(limits(drain_seconds=0.3, idle_seconds=0.3), tls=tls) as running:
+        async with await tls_stream(running.address, tls, "h2") as stream:
             await stream.send_all(PREFACE + HTTP2_KILLERS[killer])
             if killer == "data-after-the-response":
-                await _receiveuntil(stream, b"body_too_large")
+                await _receive_until(stream, b"body_too_large")
                 await stream.send_all(LATE_DATA)
             await _receive_all(stream)
-        async with await _tls_stream(running.address, "http/1.1") as stream:
+        async with await tls_stream(running.address, tls, "http/1.1") as stream:
             await stream.send_all(GET + b"Connection: close\r\n\r\n")
             assert (await _receive_all(stream)).startswith(b"HTTP/1.1 200 ")
 
@@ -217,7 +191,7 @@ async def test_over_tls_each_http2_killer_costs_its_own_connection_at_most(
         (GET + b"X: a\r\n" * 3_000, 431),
     ],
 )
-async def test_a_malformed_head_gets_one_refusal_and_what_follows_it_is_never_parsed(
+async def test_a_malformed_head_gets_one_rejection_and_nothing_after_it_is_parsed(
     serving: Serving, data: bytes, status: int
 ) -> None:
     async with serving() as running:
@@ -231,29 +205,29 @@ async def test_a_malformed_head_gets_one_refusal_and_what_follows_it_is_never_pa
 
 
 @pytest.mark.parametrize(
-    ("data", "own", "hypercorn"),
+    ("data", "builtin", "hypercorn"),
     [
-        # llhttp takes a line without a version for HTTP/0.9, which it is; h11 for nothing it knows.
+        # A line without a version is HTTP/0.9: llhttp says so, h11 does not recognise it.
         (b"GET /\r\n\r\n", 505, 400),
         (b"GET /\r\nHost: h\r\n\r\n", 505, 400),
-        # RFC 9112, 2.2: empty lines before a request should be ignored; and 3: a line may be parsed by its words.
+        # RFC 9112, 2.2: ignore empty lines before a request; section 3: a line may be split at any whitespace.
         (b"\r\n\r\n\r\n", 200, 400),
         (b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 200, 400),
-        # RFC 9110, 9.1 and 15.6.2: what nobody implements is 501. llhttp cannot tell an unknown word from garbage.
+        # RFC 9110, 9.1 and 15.6.2: an unknown method gets 501. llhttp cannot tell one from garbage.
         (b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n", 400, 405),
         (b"PROPFIND / HTTP/1.1\r\nHost: h\r\n\r\n", 501, 405),
-        # llhttp leaves out the body of what might become a tunnel, so that whatever followed would be ambiguous.
+        # llhttp skips the body of a request that might open a tunnel, so what follows would be ambiguous.
         (GET + b"Connection: upgrade\r\nUpgrade: x\r\nContent-Length: 4\r\n\r\nabcd", 400, 200),
         # The body could never end within its bound.
         (POST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"x" * 500_000, 413, 431),
     ],
 )
-async def test_where_the_handlers_differ_each_has_a_reason(
-    serving: Serving, data: bytes, own: int, hypercorn: int
+async def test_where_the_two_servers_differ_there_is_a_reason(
+    serving: Serving, data: bytes, builtin: int, hypercorn: int
 ) -> None:
     async with serving() as running:
         answer = await raw(running.address, data + GET + b"Connection: close\r\n\r\n")
-        assert answer.startswith(b"HTTP/1.1 %d " % (own if running.is_builtin else hypercorn))
+        assert answer.startswith(b"HTTP/1.1 %d " % (builtin if running.is_builtin else hypercorn))
         await running.assert_answers()
 
 
@@ -271,27 +245,27 @@ async def test_where_the_handlers_differ_each_has_a_reason(
         POST + b"Content-Length: 4\r\n\r\na\nb\n",
     ],
 )
-async def test_what_is_unusual_but_right_is_answered(serving: Serving, data: bytes) -> None:
+async def test_an_unusual_but_valid_request_is_answered(serving: Serving, data: bytes) -> None:
     async with serving() as running:
         assert (await raw(running.address, data, is_half_closed=True)).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_head_is_judged_the_same_whether_it_comes_at_once_or_byte_by_byte() -> None:
+def test_a_head_gets_the_same_verdict_at_once_and_byte_by_byte() -> None:
     for data, status in [
         (GET + b"X: a\r\n b\r\n\r\n", 400),
         (GET + b"X: a\r\n" * 101 + b"\r\n", 431),
         (GET + b"\r\n", 0),
     ]:
         connection = StrictH11(h11.SERVER)
-        refused = 0
+        status_seen = 0
         for n in range(len(data)):
             connection.receive_data(data[n : n + 1])
             try:
                 connection.next_event()
             except h11.RemoteProtocolError as error:
-                refused = error.error_status_hint
+                status_seen = error.error_status_hint
                 break
-        assert refused == status
+        assert status_seen == status
 
 
 # --- bodies, pipelining, deadlines, bounds --------------------------------------------------------------------
@@ -321,11 +295,11 @@ async def test_a_connection_serves_more_requests_than_hypercorn_would_allow(serv
         (POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", 408),
     ],
 )
-async def test_a_body_too_large_or_too_slow_is_told_so_and_the_connection_closed(
+async def test_a_body_too_large_or_too_slow_is_rejected_and_the_connection_closed(
     serving: Serving, data: bytes, status: int
 ) -> None:
     body_seconds = 0.05 if status == 408 else 10
-    async with serving(Limits(body_seconds=body_seconds, drain_seconds=0.3)) as running:
+    async with serving(limits(body_seconds=body_seconds, drain_seconds=0.3)) as running:
         with at_most(5):
             answer = await raw(running.address, data)
         assert answer.startswith(b"HTTP/1.1 %d " % status)
@@ -333,7 +307,7 @@ async def test_a_body_too_large_or_too_slow_is_told_so_and_the_connection_closed
         await running.assert_answers()
 
 
-async def test_a_body_of_the_greatest_size_leaves_the_connection_usable(serving: Serving) -> None:
+async def test_a_body_of_the_largest_size_leaves_the_connection_usable(serving: Serving) -> None:
     async with serving() as running, Client(running.address) as client:
         for _ in range(3):
             assert (await client.request("POST", "/", body=b"x" * 65_536)).status == 200
@@ -367,13 +341,13 @@ async def test_two_hundred_abandoned_requests_leak_no_descriptor(serving: Servin
         await running.assert_answers()
 
 
-async def test_a_head_has_one_deadline_that_further_bytes_do_not_move(serving: Serving) -> None:
+async def test_a_head_has_one_deadline_that_more_bytes_do_not_extend(serving: Serving) -> None:
     async def drip(stream: trio.SocketStream) -> None:
         while True:
             await stream.send_all(b"G")
             await trio.sleep(0.01)
 
-    async with serving(Limits(head_seconds=0.08, drain_seconds=0.3)) as running:
+    async with serving(limits(head_seconds=0.08, drain_seconds=0.3)) as running:
         stream = await trio.open_tcp_stream(*host_and_port(running.address))
         async with stream:
             with pytest.raises(trio.BrokenResourceError), at_most(1):
@@ -381,15 +355,15 @@ async def test_a_head_has_one_deadline_that_further_bytes_do_not_move(serving: S
 
 
 async def test_a_quiet_connection_is_closed_after_the_idle_limit_before_and_between_requests(serving: Serving) -> None:
-    async with serving(Limits(idle_seconds=0.05, drain_seconds=0.3)) as running:
+    async with serving(limits(idle_seconds=0.05, drain_seconds=0.3)) as running:
         with at_most(1):
             assert await raw(running.address, b"") == b""
             assert (await raw(running.address, GET + b"\r\n")).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_handler_may_take_longer_than_every_limit_on_the_client(serving: Serving) -> None:
-    limits = Limits(idle_seconds=0.02, head_seconds=0.02, send_seconds=0.02, drain_seconds=0.3)
-    async with serving(limits) as running, trio.open_nursery() as nursery:
+    bounds = limits(idle_seconds=0.02, head_seconds=0.02, send_seconds=0.02, drain_seconds=0.3)
+    async with serving(bounds) as running, trio.open_nursery() as nursery:
         nursery.start_soon(_expect, running.address, "/slow", 200)
         await running.site.slow_began.wait()
         await trio.sleep(0.1)
@@ -410,15 +384,15 @@ async def _stuck_reader(address: str) -> trio.SocketStream:
 
 
 async def test_a_reader_that_stops_reading_is_cut_off(serving: Serving) -> None:
-    async with serving(Limits(send_seconds=0.05, drain_seconds=0.3)) as running:
+    async with serving(limits(send_seconds=0.05, drain_seconds=0.3)) as running:
         async with await _stuck_reader(running.address) as stream:
             await trio.sleep(0.15)
             assert len(await _receive_all(stream)) < BIG
         await running.assert_answers()
 
 
-async def test_above_the_cap_a_connection_is_closed_at_once_and_a_freed_place_is_used(serving: Serving) -> None:
-    async with serving(Limits(connections_max=2, drain_seconds=0.3)) as running:
+async def test_above_the_cap_a_connection_is_closed_at_once_and_a_freed_place_is_reused(serving: Serving) -> None:
+    async with serving(limits(connections_max=2, drain_seconds=0.3)) as running:
         async with Client(running.address) as first, Client(running.address) as second:
             await first.get("/")
             await second.get("/")
@@ -434,7 +408,7 @@ async def test_above_the_cap_a_connection_is_closed_at_once_and_a_freed_place_is
                     await trio.sleep(0.005)
 
 
-async def test_three_hundred_idle_connections_keep_nobody_waiting(serving: Serving) -> None:
+async def test_three_hundred_idle_connections_delay_nobody(serving: Serving) -> None:
     async with serving() as running:
         idle = [await trio.open_tcp_stream(*host_and_port(running.address)) for _ in range(300)]
         with at_most(3):
@@ -445,12 +419,12 @@ async def test_three_hundred_idle_connections_keep_nobody_waiting(serving: Servi
             await stream.aclose()
 
 
-async def test_a_client_that_leaves_does_not_stop_what_its_request_has_begun(serving: Serving) -> None:
+async def test_a_client_that_leaves_does_not_stop_what_its_request_began(serving: Serving) -> None:
     async with serving() as running:
         async with await trio.open_tcp_stream(*host_and_port(running.address)) as stream:
             await stream.send_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
             await running.site.slow_began.wait()
-            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # leave by a reset
+            stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")  # leave with a reset
         await running.assert_answers()
         running.site.slow_may_end.set()
         with at_most(1):
@@ -461,7 +435,7 @@ async def test_a_client_that_leaves_does_not_stop_what_its_request_has_begun(ser
 
 
 async def test_at_the_stop_a_request_in_flight_is_answered_and_its_connection_closed(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=2)) as running, trio.open_nursery() as nursery:
+    async with serving(limits(drain_seconds=2)) as running, trio.open_nursery() as nursery:
         nursery.start_soon(_expect, running.address, "/slow", 200, True)
         await running.site.slow_began.wait()
         running.stop.set()
@@ -472,8 +446,8 @@ async def test_at_the_stop_a_request_in_flight_is_answered_and_its_connection_cl
             await running.ended.wait()
 
 
-async def test_at_the_stop_idle_connections_close_at_once_and_new_ones_are_refused(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=30)) as running, Client(running.address) as client:
+async def test_at_the_stop_idle_connections_close_at_once_and_no_new_ones_are_accepted(serving: Serving) -> None:
+    async with serving(limits(drain_seconds=30)) as running, Client(running.address) as client:
         await client.get("/")
         running.stop.set()
         with at_most(1):
@@ -489,7 +463,7 @@ async def test_a_request_sent_just_before_the_stop_is_answered(serving: Serving)
         await client.get("/")
         running.stop.set()
         assert (await client.get("/")).status == 200
-        with pytest.raises((ConnectionLost, h11.LocalProtocolError)):  # closed, or said so
+        with pytest.raises((ConnectionLost, h11.LocalProtocolError)):  # closed, or announced with `Connection: close`
             await _ask_on(client)
 
 
@@ -498,18 +472,18 @@ async def _ask_on(client: Client) -> None:
         await client.get("/")
 
 
-async def test_a_stop_under_load_leaves_no_request_without_its_answer(serving: Serving) -> None:
+async def test_a_stop_under_load_leaves_no_request_unanswered(serving: Serving) -> None:
     shopping = 0
 
     async def shop(running: Running) -> None:
         nonlocal shopping
         async with Client(running.address) as client:
-            await client.post("/")  # what is still in the backlog at the stop is reset by the kernel
+            await client.post("/")  # at the stop, the kernel resets what is still in the backlog
             shopping += 1
             while not (await client.post("/")).closes:  # ConnectionLost would fail the test
                 pass
 
-    async with serving(Limits(drain_seconds=2)) as running, trio.open_nursery() as shoppers:
+    async with serving(limits(drain_seconds=2)) as running, trio.open_nursery() as shoppers:
         for _ in range(50):
             shoppers.start_soon(shop, running)
         await until(lambda: shopping == 50 and len(running.site.calls) > 300)
@@ -519,7 +493,7 @@ async def test_a_stop_under_load_leaves_no_request_without_its_answer(serving: S
 
 
 async def test_stuck_readers_slow_heads_and_endless_handlers_do_not_delay_the_stop(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=0.3)) as running:
+    async with serving(limits(drain_seconds=0.3)) as running:
         stuck = await _stuck_reader(running.address)
         slow = await trio.open_tcp_stream(*host_and_port(running.address))
         await slow.send_all(b"GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -535,9 +509,9 @@ async def test_stuck_readers_slow_heads_and_endless_handlers_do_not_delay_the_st
             await stream.aclose()
 
 
-async def test_with_tls_too_a_stuck_reader_does_not_delay_the_stop(serving: Serving, tls: Tls) -> None:
-    async with serving(Limits(drain_seconds=0.2), tls=tls) as running:
-        stream = await _tls_stream(running.address, "http/1.1")
+async def test_a_stuck_reader_does_not_delay_the_stop_over_tls_either(serving: Serving, tls: Tls) -> None:
+    async with serving(limits(drain_seconds=0.2), tls=tls) as running:
+        stream = await tls_stream(running.address, tls, "http/1.1")
         await stream.send_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
         await stream.receive_some(1)
         running.stop.set()
@@ -550,10 +524,10 @@ async def test_with_tls_too_a_stuck_reader_does_not_delay_the_stop(serving: Serv
 
 
 async def _serve_on(host: str, port: int) -> None:
-    await serve(App({}), host=host, port=port, limits=Limits(), stop=trio.Event(), on_listening=print)
+    await serve(App({}, body_seconds=1), host=host, port=port, limits=limits(), stop=trio.Event(), on_listening=print)
 
 
-async def test_a_port_that_is_taken_is_one_sentence_for_the_operator(serving: Serving) -> None:
+async def test_a_taken_port_is_reported_in_one_sentence(serving: Serving) -> None:
     async with serving() as running:
         port = host_and_port(running.address)[1]
         with pytest.raises(OperatorError, match=rf"^Port {port} on 127\.0\.0\.1 is taken by another process; set PORT"):
@@ -561,12 +535,12 @@ async def test_a_port_that_is_taken_is_one_sentence_for_the_operator(serving: Se
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "not a host", "256.1.1.1"])
-async def test_an_address_that_is_not_here_is_one_sentence_too(host: str) -> None:
+async def test_an_address_of_another_machine_is_reported_in_one_sentence(host: str) -> None:
     with pytest.raises(OperatorError, match=r"^Cannot listen on .*; set FLASH_HOST"):
         await _serve_on(host, 0)
 
 
-async def test_the_address_is_told_once_connections_are_accepted(serving: Serving) -> None:
+async def test_the_address_is_announced_once_connections_are_accepted(serving: Serving) -> None:
     async with serving() as running:
         assert running.address == f"http://127.0.0.1:{host_and_port(running.address)[1]}"
         await running.assert_answers()

@@ -1,18 +1,17 @@
-"""Streams, such as server-sent events, and other exchanges that take a while, on a real server with either handler."""
+"""Streams such as server-sent events, and other long exchanges, on a real server of either kind."""
 
 from __future__ import annotations
 
 import trio
 
-from flash.http.limits import Limits
 from flash.testing.client import Client, host_and_port, raw
-from tests.http.site import GET, POST, Running, Serving, at_most, until
+from tests.http.site import GET, POST, Running, Serving, at_most, limits, until
 
 HELLO = b"data: hello\n\n"
 
 
 async def _listen(running: Running, version: bytes = b"1.1") -> tuple[trio.SocketStream, bytes]:
-    """A connection that has heard the hello, and what it has heard."""
+    """A connection that has received the hello, and all that it has received."""
     stream = await trio.open_tcp_stream(*host_and_port(running.address))
     await stream.send_all(b"GET /events HTTP/" + version + b"\r\nHost: h\r\n\r\n")
     heard = b""
@@ -30,7 +29,7 @@ async def _hear_all(stream: trio.SocketStream) -> bytes:
     return heard
 
 
-async def test_a_piece_is_heard_when_it_is_written_and_the_end_is_the_end_of_the_connection(serving: Serving) -> None:
+async def test_each_piece_arrives_when_it_is_written_and_the_end_closes_the_connection(serving: Serving) -> None:
     async with serving() as running:
         stream, heard = await _listen(running)
         async with stream:
@@ -45,7 +44,7 @@ async def test_a_piece_is_heard_when_it_is_written_and_the_end_is_the_end_of_the
             assert await _hear_all(stream) == b"0\r\n\r\n"
 
 
-async def test_an_old_client_hears_a_stream_without_chunks(serving: Serving) -> None:
+async def test_an_http10_client_gets_a_stream_without_chunks(serving: Serving) -> None:
     async with serving() as running:
         stream, heard = await _listen(running, b"1.0")
         async with stream:
@@ -53,7 +52,7 @@ async def test_an_old_client_hears_a_stream_without_chunks(serving: Serving) -> 
             assert (heard + await _hear_all(stream)).endswith(b"\r\n\r\n" + HELLO)
 
 
-async def test_head_of_a_stream_listens_to_nothing(serving: Serving) -> None:
+async def test_head_of_a_stream_does_not_run_it(serving: Serving) -> None:
     async with serving() as running:
         answer = await raw(running.address, b"HEAD /events HTTP/1.1\r\nHost: h\r\n\r\n", seconds=2)
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -66,7 +65,7 @@ async def test_a_stream_ends_when_its_listener_leaves(serving: Serving) -> None:
         stream, _ = await _listen(running)
         assert running.site.listeners == 1
         await stream.aclose()
-        if not running.is_builtin:  # Hypercorn takes the end of the input for half a close, until it has written twice
+        if not running.is_builtin:  # Hypercorn notices a closed client only when it writes for the second time
             running.site.events_flood = 1_000_000
             running.site.events_may_end.set()
         await until(lambda: not running.site.listeners)
@@ -74,7 +73,7 @@ async def test_a_stream_ends_when_its_listener_leaves(serving: Serving) -> None:
 
 
 async def test_a_stream_ends_in_full_when_the_server_stops(serving: Serving) -> None:
-    async with serving(Limits(drain_seconds=30)) as running:
+    async with serving(limits(drain_seconds=30)) as running:
         stream, _ = await _listen(running)
         async with stream:
             running.stop.set()
@@ -83,8 +82,8 @@ async def test_a_stream_ends_in_full_when_the_server_stops(serving: Serving) -> 
                 await running.ended.wait()
 
 
-async def test_a_listener_that_does_not_read_is_cut_off_even_if_it_goes_on_sending(serving: Serving) -> None:
-    async with serving(Limits(send_seconds=0.1, drain_seconds=0.3)) as running:
+async def test_a_listener_that_does_not_read_is_cut_off_even_if_it_keeps_sending(serving: Serving) -> None:
+    async with serving(limits(send_seconds=0.1, drain_seconds=0.3)) as running:
         stream, _ = await _listen(running)
         async with stream:
             await stream.send_all(GET + b"\r\n")
@@ -94,7 +93,7 @@ async def test_a_listener_that_does_not_read_is_cut_off_even_if_it_goes_on_sendi
         await running.assert_answers()
 
 
-async def test_a_body_that_waits_to_be_asked_for_is_asked_for_once(serving: Serving) -> None:
+async def test_a_body_that_waits_for_100_continue_is_asked_for_once(serving: Serving) -> None:
     async with serving() as running:
         stream = await trio.open_tcp_stream(*host_and_port(running.address))
         async with stream:
@@ -114,10 +113,10 @@ async def test_a_body_that_is_too_large_is_not_asked_for(serving: Serving) -> No
         assert b"HTTP/1.1 413 " in answer
         assert answer.count(b" 100 ") == (
             0 if running.is_builtin else 1
-        )  # Hypercorn asks before the application can tell
+        )  # Hypercorn asks for the body before the application sees the request
 
 
-async def test_while_a_handler_works_what_a_client_pipelines_is_left_in_its_own_buffers(serving: Serving) -> None:
+async def test_while_a_handler_works_pipelined_requests_are_left_in_the_buffers_of_the_client(serving: Serving) -> None:
     async with serving() as running:
         stream = await trio.open_tcp_stream(*host_and_port(running.address))
         async with stream:
@@ -130,7 +129,7 @@ async def test_while_a_handler_works_what_a_client_pipelines_is_left_in_its_own_
             await running.assert_answers()
 
 
-async def test_one_who_pipelines_does_not_keep_the_others_waiting(serving: Serving) -> None:
+async def test_a_client_that_pipelines_does_not_delay_the_others(serving: Serving) -> None:
     async with serving() as running, trio.open_nursery() as nursery:
         stream = await trio.open_tcp_stream(*host_and_port(running.address))
         nursery.start_soon(_drown, stream)

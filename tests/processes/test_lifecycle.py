@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import redis
 import trio
+import trio.lowlevel
 
 from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
@@ -103,7 +104,28 @@ async def test_web_waits_for_postgresql_says_so_and_answers_nothing_meanwhile(
         address = (await web.wait_for(r"listening on (http://\S+)", seconds=5)).group(1)
         assert address.endswith(f":{port}")
         async with Client(address) as client:
-            assert (await client.get("/health")).json() == {"status": "ok", "database": "ok", "redis": "ok"}
+            missing = {"status": "error", "database": "ok", "redis": "ok", "sale": "missing"}
+            assert (await client.get("/health")).json() == missing, "nobody has opened a sale yet"
+
+
+async def test_a_web_process_is_healthy_and_ready_from_the_moment_a_sale_can_be_bought_from(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    async with running_cluster(postgres, valkey.url, web=1) as (cluster, (address,)), Client(address) as client:
+        for path, body in (
+            ("/health", {"status": "error", "database": "ok", "redis": "ok", "sale": "missing"}),
+            ("/readyz", {"status": "error"}),
+        ):
+            answer = await client.get(path)
+            assert (answer.status, answer.json()) == (503, body)
+        assert (await client.get("/livez")).status == 200
+        await cluster.start("inventory")
+        with trio.fail_after(20):
+            while (await client.get("/health")).status != 200:
+                await trio.lowlevel.checkpoint()
+        assert (await client.post("/checkout?user_id=ann&id=1")).status == 200, "the first request after a green health"
+        assert (await client.get("/health")).json() == {"status": "ok", "database": "ok", "redis": "ok"}
+        assert (await client.get("/readyz")).status == 200
 
 
 async def test_inventory_waits_for_valkey_says_so_and_then_leads(postgres: str, valkey: EmbeddedValkey) -> None:

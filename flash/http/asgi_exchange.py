@@ -1,73 +1,33 @@
-"""Answers as bytes: a whole `Response` in one piece, and one request and its answer spoken in ASGI 3 (HTTP 2.3).
+"""One request and its answer in ASGI 3 (HTTP 2.3), on a connection of the built-in server.
 
-No socket: whoever owns one passes `write`, and `wait_gone` to hear that the client has left.
+Needed for streams, and for applications other than `App`. It has no socket: whoever owns one passes `write`, and
+`wait_gone`, which returns when the client has left.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable
-from email.utils import formatdate
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
 from flash.http.asgi import Message
-from flash.http.message import BODILESS, TITLES, Header, Response, Write
+from flash.http.encoder import CLOSE_LINE, date_line, header_lines, status_line
+from flash.http.message import BODILESS, Write
 from flash.http.parser import Incoming
 
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CLOSE = b"connection: close\r\n"
 
+class AsgiExchange:
+    """An answer whose length is not known in advance is chunked, and is the last on its connection.
 
-def encode(response: Response, *, is_head: bool, closes: bool) -> bytes:
-    """The whole answer. Sent in one piece: a second send would cost a system call and a packet."""
-    head = _LINES.get(response.status) or _line(response.status)
-    extra = _lines(response.headers) if response.headers else b""
-    close = _CLOSE if closes else b""
-    if response.status in BODILESS:
-        return b"%b%b%b%b\r\n" % (head, _date(), extra, close)
-    body = b"" if is_head else response.body
-    return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b" % (
-        head,
-        _date(),
-        response.content_type,
-        len(response.body),
-        extra,
-        close,
-        body,
-    )
-
-
-def _line(status: int) -> bytes:
-    return f"HTTP/1.1 {status} {TITLES.get(status, '')}\r\n".encode()
-
-
-_LINES = {status: _line(status) for status in TITLES}
-
-
-def _lines(headers: Iterable[Header]) -> bytes:
-    lines = [b"%b: %b" % header for header in headers]
-    assert not any(b"\r" in line or b"\n" in line for line in lines), "a header must not end its line"
-    return b"".join([line + b"\r\n" for line in lines])
-
-
-_dated = (0, b"")
-
-
-def _date() -> bytes:
-    """The Date header (RFC 9110, 6.6.1), made once a second."""
-    global _dated
-    second = int(time.time())
-    if _dated[0] != second:
-        _dated = second, f"date: {formatdate(second, usegmt=True)}\r\n".encode()
-    return _dated[1]
-
-
-class Exchange:
-    """One request and its answer in ASGI. An answer of unknown length is chunked, and the last on its connection."""
+    `must_close()` says whether the connection has to close after this answer anyway.
+    """
 
     def __init__(
-        self, incoming: Incoming, write: Write, wait_gone: Callable[[], Awaitable[None]], closes: Callable[[], bool]
+        self,
+        incoming: Incoming,
+        write: Write,
+        wait_gone: Callable[[], Awaitable[None]],
+        must_close: Callable[[], bool],
     ) -> None:
         self.has_begun = False
         self.is_complete = False
@@ -76,7 +36,7 @@ class Exchange:
         self._is_head = incoming.request.method == "HEAD"
         self._write = write
         self._wait_gone = wait_gone
-        self._must_close = closes
+        self._must_close = must_close
         self._is_chunked = False
         self._is_body_read = False
         self._start: Message = {}
@@ -132,4 +92,5 @@ class Exchange:
                 self.closes = True
                 self._is_chunked = self._incoming.version == "1.1"
                 headers += [(b"transfer-encoding", b"chunked")] * self._is_chunked
-        return b"%b%b%b%b\r\n" % (_line(status), _date(), _lines(headers), _CLOSE if self.closes else b"")
+        close = CLOSE_LINE if self.closes else b""
+        return b"%b%b%b%b\r\n" % (status_line(status), date_line(), header_lines(headers), close)

@@ -1,0 +1,56 @@
+"""POST /checkout: read the attempt, have it recorded, word the outcome.
+
+A malformed attempt is recorded as well, before its 400 is sent.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from flash.api.problems import ITEM_NOT_FOUND, ITEM_SOLD, SOLD_OUT
+from flash.codes import Codes
+from flash.domain import Attempt, CheckoutOutcome, ItemId, MalformedAttempt, RecordedAttempt, UserId
+from flash.http import parameters
+from flash.http.message import Request, Response, json_response
+from flash.http.parameters import InvalidParameter
+from flash.http.problems import invalid_request, problem, retry_after
+
+_QUERY_BYTES_MAX = 1024
+
+
+class Checkouts(Protocol):
+    async def ask(self, attempt: Attempt | MalformedAttempt) -> RecordedAttempt:
+        """Record the attempt, then say what became of it."""
+
+
+class CheckoutHandlers:
+    def __init__(self, codes: Codes, checkouts: Checkouts) -> None:
+        self._codes = codes
+        self._checkouts = checkouts
+
+    async def check_out(self, request: Request) -> Response:
+        try:
+            user, item = parameters.read_params(request.query, ("user_id", "id"))
+            attempt = Attempt(UserId(parameters.user_id(user)), ItemId(parameters.item_id(item)))
+        except InvalidParameter as error:
+            await self._checkouts.ask(MalformedAttempt(request.query[:_QUERY_BYTES_MAX]))
+            return invalid_request(error.detail)
+        recorded = await self._checkouts.ask(attempt)
+        match recorded.outcome:
+            case CheckoutOutcome.ISSUED:
+                assert recorded.code is not None
+                return json_response(200, {"code": self._codes.seal(recorded.code)})
+            case CheckoutOutcome.ITEM_NOT_FOUND:
+                return ITEM_NOT_FOUND
+            case CheckoutOutcome.SALE_NOT_OPEN:
+                return _sale_not_open(recorded.opens_in_seconds)
+            case CheckoutOutcome.ITEM_SOLD:
+                return ITEM_SOLD
+            case CheckoutOutcome.SOLD_OUT:
+                return SOLD_OUT
+            case CheckoutOutcome.INVALID_REQUEST:
+                raise AssertionError("a well-formed attempt was recorded as malformed")
+
+
+def _sale_not_open(seconds: float) -> Response:
+    return problem(409, "sale_not_open", "The item's sale has not opened yet", headers=(retry_after(seconds),))

@@ -1,0 +1,115 @@
+"""POST /purchase and GET /purchases/{code}: read the code, ask for the purchase, and word the answer.
+
+Every answer that a purchase can get is worded here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Protocol
+
+from flash.api.items import item_json
+from flash.api.problems import ITEM_SOLD, SOLD_OUT
+from flash.codes import Codes
+from flash.domain import (
+    Code,
+    Command,
+    Outcome,
+    Purchase,
+    Redemption,
+    Refusal,
+    Refused,
+    Repeated,
+    RequestId,
+    SaleId,
+    Sold,
+)
+from flash.http import parameters
+from flash.http.message import Request, Response, json_response
+from flash.http.parameters import InvalidParameter
+from flash.http.problems import problem
+
+# One answer for a code that is missing, malformed, forged, unknown or expired: a forger learns nothing from it.
+_INVALID_CODE = problem(400, "invalid_code", "Invalid or expired code")
+_NOT_PURCHASED = problem(404, "not_purchased", "Nothing has been bought with this code yet")
+_KEY_REUSED = problem(422, "idempotency_key_reused", "The Idempotency-Key has been used with another code")
+
+
+class Purchases(Protocol):
+    async def ask(self, command: Command) -> Outcome:
+        """Sell what the code is for, or say why not."""
+
+    async def find(self, code: Code) -> Redemption:
+        """What the database knows of the code."""
+
+
+class PurchaseHandlers:
+    def __init__(self, codes: Codes, purchases: Purchases) -> None:
+        self._codes = codes
+        self._purchases = purchases
+
+    async def purchase(self, request: Request) -> Response:
+        code = self._code_in_query(request.query)
+        if code is None:
+            return _INVALID_CODE
+        request_id = _request_id(request.header_values(b"idempotency-key"))
+        match await self._purchases.ask(Command(code, request_id)):
+            case Sold(purchase) | Repeated(purchase):
+                return json_response(200, {"message": "Purchase successful", **_receipt_json(code.sale_id, purchase)})
+            case Refused() as refused:
+                return _refused(code.sale_id, refused)
+
+    async def receipt(self, request: Request, code_text: str) -> Response:
+        code = self._codes.open(code_text)
+        if code is None:
+            return _INVALID_CODE
+        redemption = await self._purchases.find(code)
+        if redemption.purchase is not None:
+            return json_response(200, _receipt_json(code.sale_id, redemption.purchase))
+        if redemption.checkout is None or redemption.checkout.is_expired:
+            return _INVALID_CODE
+        return _NOT_PURCHASED
+
+    def _code_in_query(self, query: bytes) -> Code | None:
+        try:
+            (text,) = parameters.read_params(query, ("code",))
+        except InvalidParameter:
+            return None
+        return self._codes.open(text)
+
+
+def _refused(sale_id: SaleId, refused: Refused) -> Response:
+    match refused.refusal:
+        case Refusal.INVALID_CODE:
+            return _INVALID_CODE
+        case Refusal.CODE_ALREADY_USED:
+            assert refused.purchase is not None
+            receipt = {"purchase": _receipt_json(sale_id, refused.purchase)}
+            return problem(409, "code_already_used", "Code has already been used", extra=receipt)
+        case Refusal.ITEM_SOLD:
+            return ITEM_SOLD
+        case Refusal.SOLD_OUT:
+            return SOLD_OUT
+        case Refusal.USER_LIMIT_REACHED:
+            detail = f"User has reached the maximum of {refused.user_limit} items per sale"
+            return problem(429, "user_limit_reached", detail)
+        case Refusal.IDEMPOTENCY_KEY_REUSED:
+            return _KEY_REUSED
+
+
+def _receipt_json(sale_id: SaleId, purchase: Purchase) -> dict[str, Any]:
+    return {
+        "item": item_json(purchase.item_id),
+        "sale_id": sale_id,
+        "user_id": purchase.user_id,
+        "purchased_at": purchase.purchased_at,
+    }
+
+
+def _request_id(keys: list[bytes]) -> RequestId:
+    """The client's Idempotency-Key, or a name that no other request has. Raises `InvalidParameter`."""
+    if not keys:
+        return RequestId(f"auto:{secrets.token_urlsafe(16)}")
+    if len(keys) > 1:
+        raise InvalidParameter("Idempotency-Key must be given only once")
+    return RequestId(f"key:{parameters.idempotency_key(keys[0])}")

@@ -1,0 +1,64 @@
+"""Every URL and the handler that answers it. To add an endpoint, write its handler and list it here."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from flash.actors.gate import Gate
+from flash.api.checkout import CheckoutHandlers, Checkouts
+from flash.api.health import HealthHandlers
+from flash.api.items import ItemHandlers, ItemStore
+from flash.api.purchase import PurchaseHandlers, Purchases
+from flash.api.sales import SaleHandlers, SaleStore
+from flash.codes import Codes
+from flash.http.asgi import App
+from flash.http.router import Patterns, Routes
+
+_READS_AT_ONCE = 4
+_READS_WAITING_MAX = 512
+
+
+class ReadStore(SaleStore, ItemStore, Protocol):
+    """What visitors may read."""
+
+
+def build_app(
+    *,
+    codes: Codes,
+    checkouts: Checkouts,
+    purchases: Purchases,
+    store: ReadStore,
+    ping_redis: Callable[[], Awaitable[None]],
+    is_draining: Callable[[], bool],
+    body_seconds: float,
+) -> App:
+    """The application of one web process.
+
+    `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive.
+    """
+    gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX)
+    checkout = CheckoutHandlers(codes, checkouts)
+    purchase = PurchaseHandlers(codes, purchases)
+    sales = SaleHandlers(store, gate)
+    items = ItemHandlers(store, gate)
+    health = HealthHandlers(store.current_sale, ping_redis, is_draining)
+
+    routes: Routes = {
+        ("POST", "/checkout"): checkout.check_out,
+        ("POST", "/purchase"): purchase.purchase,
+        ("GET", "/sales"): sales.list_sales,
+        ("GET", "/sales/current"): sales.current_sale,
+        ("GET", "/health"): health.health,
+        ("GET", "/livez"): health.livez,
+        ("GET", "/readyz"): health.readyz,
+    }
+    # `{…}` stands for the path segment that the handler gets.
+    patterns: Patterns = {
+        ("GET", "/purchases/{code}"): purchase.receipt,
+        ("GET", "/sales/{id}"): sales.sale,
+        ("GET", "/sales/{id}/items"): items.list_items,
+        ("GET", "/items/{id}"): items.item,
+        ("GET", "/items/{id}/image.svg"): items.image,
+    }
+    return App(routes, patterns, body_seconds=body_seconds)

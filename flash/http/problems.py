@@ -1,0 +1,83 @@
+"""Problems (RFC 9457): how an error looks on the wire, and the problems that any request may meet.
+
+Problems that belong to the shop are in `flash.api`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from flash.http.message import TITLES, Header, Response, encode_json
+
+PROBLEM_JSON = b"application/problem+json"
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+def problem(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    extra: Mapping[str, object] = _NOTHING,
+    headers: tuple[Header, ...] = (),
+) -> Response:
+    """A problem. Clients switch on `code`; `detail` is a sentence for a person; `extra` adds members.
+
+    `type` is a relative reference made from the code, so it is stable and differs for every code. `about:blank`
+    would say no more than the status does.
+    """
+    members = {
+        "type": f"/problems/{code}",
+        "title": TITLES[status],
+        "status": status,
+        "detail": detail,
+        "code": code,
+        **extra,
+    }
+    return Response(status, encode_json(members), PROBLEM_JSON, headers)
+
+
+def retry_after(seconds: float) -> Header:
+    """The header Retry-After in whole seconds, rounded up and at least 1: 0 would invite an endless loop."""
+    return b"retry-after", b"%d" % max(1, math.ceil(seconds))
+
+
+def invalid_request(detail: str) -> Response:
+    """400. `detail` names the parameter and the rule."""
+    return problem(400, "invalid_request", detail)
+
+
+def method_not_allowed(methods: Mapping[str, object]) -> Response:
+    """405 for a path that answers `methods`. HEAD is allowed wherever GET is."""
+    allowed = sorted({*methods, "HEAD"} if "GET" in methods else methods)
+    return problem(
+        405,
+        "method_not_allowed",
+        f"This path answers {', '.join(allowed)} only",
+        headers=((b"allow", ", ".join(allowed).encode()),),
+    )
+
+
+def rejection_problem(status: int, reason: str) -> Response:
+    """What a client gets whose request could not be parsed, or did not arrive in time."""
+    return problem(status, {408: "body_too_slow", 413: "body_too_large"}.get(status, "invalid_request"), reason)
+
+
+def _try_later(code: str, detail: str) -> Response:
+    return problem(503, code, detail, headers=(retry_after(1),))
+
+
+NOT_FOUND = problem(404, "not_found", "There is nothing at this path")
+BODY_TOO_LARGE = problem(413, "body_too_large", "The request body is larger than this service reads")
+BODY_TOO_SLOW = problem(408, "body_too_slow", "The request body did not arrive in time")
+BODY_BROKEN = invalid_request("The request body is not well formed")
+INTERNAL_ERROR = problem(500, "internal_error", "Something went wrong here; it has been logged")
+OVERLOADED = _try_later("overloaded", "Too many requests are waiting; nothing was started")
+UNAVAILABLE = _try_later("unavailable", "A store could not be reached; try again")
+OUTCOME_UNKNOWN = _try_later(
+    "outcome_unknown",
+    "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key",
+)

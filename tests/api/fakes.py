@@ -1,0 +1,144 @@
+"""Named fakes of what the handlers ask. Each answers or raises what it was told to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from flash.api.routes import build_app
+from flash.codes import KEY_BYTES, Codes
+from flash.domain import (
+    Attempt,
+    CheckoutId,
+    CheckoutOutcome,
+    Code,
+    Command,
+    ItemId,
+    MalformedAttempt,
+    Outcome,
+    RecordedAttempt,
+    Redemption,
+    Refusal,
+    Refused,
+    Sale,
+    SaleId,
+)
+from flash.errors import FlashError
+from flash.http.message import Header, Request, Response
+
+CODES = Codes(b"k" * KEY_BYTES)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+CODE = Code(SaleId(1), CheckoutId(7), b"0123456789abcdef")
+SALE = Sale(SaleId(1), NOON, ItemId(101), 3, 10, 1, is_open=True)
+
+
+@dataclass
+class FakeCheckouts:
+    """Records every attempt with the outcome it is set to; a malformed one is always recorded as that."""
+
+    outcome: RecordedAttempt | FlashError = field(default_factory=lambda: RecordedAttempt(CheckoutOutcome.ISSUED, CODE))
+    asked: list[Attempt | MalformedAttempt] = field(default_factory=list)
+
+    async def ask(self, attempt: Attempt | MalformedAttempt) -> RecordedAttempt:
+        self.asked.append(attempt)
+        if isinstance(self.outcome, FlashError):
+            raise self.outcome
+        if isinstance(attempt, MalformedAttempt):
+            return RecordedAttempt(CheckoutOutcome.INVALID_REQUEST)
+        return self.outcome
+
+
+@dataclass
+class FakePurchases:
+    """A leader that decides what it is told to, and a database that knows `redemption` of every code."""
+
+    outcome: Outcome | FlashError = field(default_factory=lambda: Refused(Refusal.SOLD_OUT))
+    redemption: Redemption | FlashError = field(default_factory=lambda: Redemption(None, None))
+    asked: list[Command] = field(default_factory=list)
+    looked_up: list[Code] = field(default_factory=list)
+
+    async def ask(self, command: Command) -> Outcome:
+        self.asked.append(command)
+        if isinstance(self.outcome, FlashError):
+            raise self.outcome
+        return self.outcome
+
+    async def find(self, code: Code) -> Redemption:
+        self.looked_up.append(code)
+        if isinstance(self.redemption, FlashError):
+            raise self.redemption
+        return self.redemption
+
+
+@dataclass
+class FakeStore:
+    """What visitors read: `sales` newest first, and which items have been sold. `error` is raised by everything."""
+
+    sales: list[Sale] = field(default_factory=lambda: [SALE])
+    sold: set[int] = field(default_factory=lambda: {102})
+    error: FlashError | None = None
+
+    async def list_sales(self, before: SaleId | None, limit: int, *, with_sold_out: bool) -> list[Sale]:
+        self._fail()
+        older = [sale for sale in self.sales if before is None or sale.id < before]
+        return [sale for sale in older if with_sold_out or sale.remaining][:limit]
+
+    async def find_sale(self, sale_id: SaleId) -> Sale | None:
+        self._fail()
+        return next((sale for sale in self.sales if sale.id == sale_id), None)
+
+    async def current_sale(self) -> Sale | None:
+        self._fail()
+        return next((sale for sale in self.sales if sale.is_open), None)
+
+    async def find_item(self, item_id: ItemId) -> tuple[Sale, bool] | None:
+        self._fail()
+        found = next((sale for sale in self.sales if item_id in sale.item_ids), None)
+        return None if found is None else (found, item_id not in self.sold)
+
+    async def list_items(
+        self, sale_id: SaleId, after: ItemId, limit: int, *, only_available: bool
+    ) -> list[tuple[ItemId, bool]]:
+        sale = await self.find_sale(sale_id)
+        assert sale is not None
+        ids = [ItemId(n) for n in sale.item_ids if n > after and not (only_available and n in self.sold)]
+        return [(item, item not in self.sold) for item in ids[:limit]]
+
+    def _fail(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@dataclass
+class FakeRedis:
+    error: FlashError | None = None
+
+    async def ping(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+class FakeShop:
+    """The application as a web process builds it, with a fake behind every handler."""
+
+    def __init__(self) -> None:
+        self.checkouts = FakeCheckouts()
+        self.purchases = FakePurchases()
+        self.store = FakeStore()
+        self.redis = FakeRedis()
+        self.is_draining = False
+        self.app = build_app(
+            codes=CODES,
+            checkouts=self.checkouts,
+            purchases=self.purchases,
+            store=self.store,
+            ping_redis=self.redis.ping,
+            is_draining=lambda: self.is_draining,
+            body_seconds=1,
+        )
+
+    async def request(self, method: str, target: str, *headers: Header) -> Response:
+        path, _, query = target.encode().partition(b"?")
+        answer = await self.app.respond(Request(method, "", path, query, list(headers)))
+        assert isinstance(answer, Response)
+        return answer

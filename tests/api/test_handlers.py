@@ -1,0 +1,393 @@
+"""Every row of the HTTP contract against fakes: the exact answer, its headers, and what the stores were asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from flash import catalog
+from flash.domain import (
+    Attempt,
+    Checkout,
+    CheckoutId,
+    CheckoutOutcome,
+    Code,
+    Command,
+    ItemId,
+    MalformedAttempt,
+    Outcome,
+    Purchase,
+    RecordedAttempt,
+    Redemption,
+    Refusal,
+    Refused,
+    Repeated,
+    RequestId,
+    SaleId,
+    Sold,
+    UserId,
+)
+from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
+from flash.http.message import Header, Response
+from tests.api.fakes import CODE, CODES, NOON, FakeShop
+
+JSON = b"application/json"
+PROBLEM = b"application/problem+json"
+AGAIN: Header = (b"retry-after", b"1")
+TEXT = CODES.seal(CODE)
+PURCHASE = Purchase(CODE.checkout_id, RequestId("key:a"), ItemId(101), UserId("zoë"), 1, NOON)
+ISSUED = Checkout(CODE.secret, ItemId(101), UserId("zoë"), is_expired=False)
+RECEIPT = (
+    f'"item":{{"id":101,"name":"{catalog.name(101)}","image":"/items/101/image.svg"}},'
+    '"sale_id":1,"user_id":"zoë","purchased_at":"2026-01-01T12:00:00Z"'
+)
+
+BAD_REQUEST, CONFLICT, TOO_MANY = "Bad Request", "Conflict", "Too Many Requests"
+
+
+def problem(status: int, title: str, code: str, detail: str, extra: str = "", *headers: Header) -> Response:
+    members = f'"type":"/problems/{code}","title":"{title}","status":{status},"detail":"{detail}","code":"{code}"'
+    return Response(status, f"{{{members}{extra}}}".encode(), PROBLEM, headers)
+
+
+def ok(body: str) -> Response:
+    return Response(200, body.encode(), JSON)
+
+
+INVALID_CODE = problem(400, BAD_REQUEST, "invalid_code", "Invalid or expired code")
+ITEM_NOT_FOUND = problem(404, "Not Found", "item_not_found", "There is no such item")
+SALE_NOT_FOUND = problem(404, "Not Found", "sale_not_found", "There is no such sale")
+NOT_PURCHASED = problem(404, "Not Found", "not_purchased", "Nothing has been bought with this code yet")
+ITEM_SOLD = problem(409, CONFLICT, "item_sold", "The item has been sold")
+SOLD_OUT = problem(410, "Gone", "sold_out", "The sale is sold out")
+
+
+def unavailable(code: str, detail: str) -> Response:
+    return problem(503, "Service Unavailable", code, detail, "", AGAIN)
+
+
+MACHINERY: list[tuple[FlashError, Response]] = [
+    (Overloaded("x"), unavailable("overloaded", "Too many requests are waiting; nothing was started")),
+    (Unavailable("x"), unavailable("unavailable", "A store could not be reached; try again")),
+    (
+        OutcomeUnknown("x"),
+        unavailable(
+            "outcome_unknown",
+            "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key",
+        ),
+    ),
+]
+
+
+# --- POST /checkout ---
+
+
+def early(seconds: float) -> RecordedAttempt:
+    return RecordedAttempt(CheckoutOutcome.SALE_NOT_OPEN, opens_in_seconds=seconds)
+
+
+def not_open(retry_after: bytes) -> Response:
+    detail = "The item's sale has not opened yet"
+    return problem(409, CONFLICT, "sale_not_open", detail, "", (b"retry-after", retry_after))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "answer"),
+    [
+        (RecordedAttempt(CheckoutOutcome.ISSUED, CODE), ok(f'{{"code":"{TEXT}"}}')),
+        (RecordedAttempt(CheckoutOutcome.ITEM_NOT_FOUND), ITEM_NOT_FOUND),
+        (RecordedAttempt(CheckoutOutcome.ITEM_SOLD), ITEM_SOLD),
+        (RecordedAttempt(CheckoutOutcome.SOLD_OUT), SOLD_OUT),
+        (early(0.0), not_open(b"1")),
+        (early(59.01), not_open(b"60")),
+    ],
+)
+async def test_each_outcome_of_a_checkout_has_its_answer(recorded: RecordedAttempt, answer: Response) -> None:
+    shop = FakeShop()
+    shop.checkouts.outcome = recorded
+    assert await shop.request("POST", "/checkout?user_id=zo%C3%AB&id=101") == answer
+    assert shop.checkouts.asked == [Attempt(UserId("zoë"), ItemId(101))]
+
+
+async def test_every_outcome_of_a_checkout_is_in_the_table_above_or_has_a_test_of_its_own() -> None:
+    above = {"issued", "item_not_found", "item_sold", "sold_out", "sale_not_open"}
+    assert {outcome.value for outcome in CheckoutOutcome} == above | {"invalid_request"}
+
+
+@pytest.mark.parametrize(
+    ("query", "detail"),
+    [
+        ("", "user_id is missing"),
+        ("user_id=u", "id is missing"),
+        ("user_id=&id=1", "user_id is empty"),
+        ("user_id=u&id=1&id=1", "id must be given only once"),
+        ("user_id=%FF&id=1", "user_id is not valid UTF-8"),
+        ("user_id=%00&id=1", "user_id must be 1 to 64 characters without control characters"),
+        ("user_id=u&id=0", "id must be a decimal number from 1 to 9223372036854775807, without sign or leading zeros"),
+        (f"user_id={'u' * 2000}&id=1", "user_id must be 1 to 64 characters without control characters"),
+    ],
+)
+async def test_a_malformed_attempt_is_recorded_with_its_query_and_told_why(query: str, detail: str) -> None:
+    shop = FakeShop()
+    answer = await shop.request("POST", f"/checkout?{query}")
+    assert answer == problem(400, BAD_REQUEST, "invalid_request", detail)
+    assert shop.checkouts.asked == [MalformedAttempt(query.encode()[:1024])]
+
+
+@pytest.mark.parametrize("query", ["user_id=u&id=1", "user_id=u&id=x"], ids=["well-formed", "malformed"])
+@pytest.mark.parametrize(("error", "answer"), MACHINERY)
+async def test_a_checkout_that_could_not_be_recorded_is_a_503(query: str, error: FlashError, answer: Response) -> None:
+    shop = FakeShop()
+    shop.checkouts.outcome = error
+    assert await shop.request("POST", f"/checkout?{query}") == answer
+
+
+# --- POST /purchase ---
+
+USED = problem(409, CONFLICT, "code_already_used", "Code has already been used", f',"purchase":{{{RECEIPT}}}')
+OVER_LIMIT = problem(429, TOO_MANY, "user_limit_reached", "User has reached the maximum of 10 items per sale")
+KEY_REUSED = problem(
+    422,
+    "Unprocessable Content",
+    "idempotency_key_reused",
+    "The Idempotency-Key has been used with another code",
+)
+OUTCOMES: list[tuple[Outcome, Response]] = [
+    (Sold(PURCHASE), ok(f'{{"message":"Purchase successful",{RECEIPT}}}')),
+    (Repeated(PURCHASE), ok(f'{{"message":"Purchase successful",{RECEIPT}}}')),
+    (Refused(Refusal.INVALID_CODE), INVALID_CODE),
+    (Refused(Refusal.CODE_ALREADY_USED, PURCHASE), USED),
+    (Refused(Refusal.ITEM_SOLD), ITEM_SOLD),
+    (Refused(Refusal.SOLD_OUT), SOLD_OUT),
+    (Refused(Refusal.USER_LIMIT_REACHED, user_limit=10), OVER_LIMIT),
+    (Refused(Refusal.IDEMPOTENCY_KEY_REUSED), KEY_REUSED),
+]
+
+
+@pytest.mark.parametrize(("outcome", "answer"), OUTCOMES)
+async def test_each_outcome_of_a_purchase_has_its_answer(outcome: Outcome, answer: Response) -> None:
+    shop = FakeShop()
+    shop.purchases.outcome = outcome
+    assert await shop.request("POST", f"/purchase?code={TEXT}", (b"idempotency-key", b"a")) == answer
+    assert shop.purchases.asked == [Command(CODE, RequestId("key:a"))]
+
+
+def test_every_refusal_is_in_the_table_above() -> None:
+    assert {outcome.refusal for outcome, _ in OUTCOMES if isinstance(outcome, Refused)} == set(Refusal)
+
+
+@pytest.mark.parametrize(("error", "answer"), MACHINERY)
+async def test_a_purchase_that_nobody_decided_in_time_is_a_503(error: FlashError, answer: Response) -> None:
+    shop = FakeShop()
+    shop.purchases.outcome = error
+    assert await shop.request("POST", f"/purchase?code={TEXT}") == answer
+
+
+FORGED = [
+    "",
+    "code",
+    "code=",
+    "code=x",
+    f"code={TEXT[:-1]}",
+    f"code={TEXT[:-1]}%FF",
+    f"code={TEXT}&code={TEXT}",
+    f"Code={TEXT}",
+    f"code={'A' * len(TEXT)}",
+]
+
+
+@pytest.mark.parametrize("query", FORGED)
+async def test_a_code_that_is_missing_or_forged_is_invalid_and_nobody_is_asked(query: str) -> None:
+    shop = FakeShop()
+    assert await shop.request("POST", f"/purchase?{query}") == INVALID_CODE
+    assert not shop.purchases.asked
+
+
+@pytest.mark.parametrize(
+    ("keys", "detail"),
+    [
+        ([b""], "Idempotency-Key must be 1 to 128 visible ASCII characters"),
+        ([b"a b"], "Idempotency-Key must be 1 to 128 visible ASCII characters"),
+        ([b"k" * 129], "Idempotency-Key must be 1 to 128 visible ASCII characters"),
+        ([b"a", b"a"], "Idempotency-Key must be given only once"),
+    ],
+)
+async def test_a_malformed_idempotency_key_is_told_why_and_nobody_is_asked(keys: list[bytes], detail: str) -> None:
+    shop = FakeShop()
+    answer = await shop.request("POST", f"/purchase?code={TEXT}", *((b"idempotency-key", key) for key in keys))
+    assert answer == problem(400, BAD_REQUEST, "invalid_request", detail)
+    assert not shop.purchases.asked
+
+
+async def test_a_forged_code_is_invalid_whatever_the_key() -> None:
+    assert await FakeShop().request("POST", "/purchase?code=x", (b"idempotency-key", b"")) == INVALID_CODE
+
+
+async def test_purchases_without_a_key_are_different_requests() -> None:
+    shop = FakeShop()
+    for _ in range(2):
+        await shop.request("POST", f"/purchase?code={TEXT}")
+    names = [command.request_id for command in shop.purchases.asked]
+    assert len(set(names)) == 2
+    assert all(name.startswith("auto:") for name in names)
+
+
+# --- GET /purchases/{code} ---
+
+EXPIRED = Checkout(CODE.secret, ItemId(101), UserId("zoë"), is_expired=True)
+
+
+@pytest.mark.parametrize(
+    ("redemption", "answer"),
+    [
+        (Redemption(ISSUED, PURCHASE), ok(f"{{{RECEIPT}}}")),
+        (Redemption(EXPIRED, PURCHASE), ok(f"{{{RECEIPT}}}")),
+        (Redemption(ISSUED, None), NOT_PURCHASED),
+        (Redemption(EXPIRED, None), INVALID_CODE),
+        (Redemption(None, None), INVALID_CODE),
+    ],
+    ids=["bought", "bought and expired since", "not bought", "expired", "unknown"],
+)
+async def test_a_receipt_tells_what_became_of_a_code(redemption: Redemption, answer: Response) -> None:
+    shop = FakeShop()
+    shop.purchases.redemption = redemption
+    assert await shop.request("GET", f"/purchases/{TEXT}") == answer
+    assert shop.purchases.looked_up == [CODE]
+
+
+async def test_a_receipt_of_a_forged_code_is_invalid_and_nobody_is_asked() -> None:
+    shop = FakeShop()
+    foreign = CODES.seal(Code(SaleId(1), CheckoutId(8), CODE.secret))
+    for text in ("x", TEXT[:-1], foreign[:16] + TEXT[16:]):
+        assert await shop.request("GET", f"/purchases/{text}") == INVALID_CODE
+    assert not shop.purchases.looked_up
+
+
+@pytest.mark.parametrize(("error", "answer"), MACHINERY)
+async def test_a_receipt_that_could_not_be_read_is_a_503(error: FlashError, answer: Response) -> None:
+    shop = FakeShop()
+    shop.purchases.redemption = error
+    assert await shop.request("GET", f"/purchases/{TEXT}") == answer
+
+
+# --- reading ---
+
+SALE_1 = (
+    '{"id":1,"starts_at":"2026-01-01T12:00:00Z","stock":3,"sold":1,"remaining":2,"status":"open","first_item_id":101}'
+)
+
+
+def item(number: int, is_available: bool, more: str = "") -> str:
+    shown = f'"id":{number},"name":"{catalog.name(number)}","image":"/items/{number}/image.svg"'
+    return f'{{{shown},"available":{str(is_available).lower()}{more}}}'
+
+
+@pytest.mark.parametrize(
+    ("target", "answer"),
+    [
+        ("/sales", ok(f'{{"sales":[{SALE_1}],"next":null}}')),
+        ("/sales?limit=1", ok(f'{{"sales":[{SALE_1}],"next":1}}')),
+        ("/sales?before=1", ok('{"sales":[],"next":null}')),
+        ("/sales/current", ok(SALE_1)),
+        ("/sales/1", ok(SALE_1)),
+        ("/sales/2", SALE_NOT_FOUND),
+        ("/sales/01", SALE_NOT_FOUND),
+        ("/items/101", ok(item(101, True, ',"sale_id":1'))),
+        ("/items/102", ok(item(102, False, ',"sale_id":1'))),
+        ("/items/104", ITEM_NOT_FOUND),
+        ("/items/x", ITEM_NOT_FOUND),
+        ("/items/104/image.svg", ITEM_NOT_FOUND),
+        ("/sales/1/items", ok(f'{{"items":[{item(101, True)},{item(102, False)},{item(103, True)}],"next":null}}')),
+        ("/sales/1/items?available=true", ok(f'{{"items":[{item(101, True)},{item(103, True)}],"next":null}}')),
+        ("/sales/1/items?after=101&limit=1", ok(f'{{"items":[{item(102, False)}],"next":102}}')),
+        ("/sales/2/items", SALE_NOT_FOUND),
+        ("/sales/x/items", SALE_NOT_FOUND),
+        ("/sales?sold_out=1", problem(400, BAD_REQUEST, "invalid_request", "sold_out must be true or false")),
+        ("/sales/x/items?available=1", problem(400, BAD_REQUEST, "invalid_request", "available must be true or false")),
+    ],
+)
+async def test_what_a_visitor_may_read(target: str, answer: Response) -> None:
+    shop = FakeShop()
+    assert await shop.request("GET", target) == answer
+    assert await shop.request("HEAD", target) == answer
+
+
+async def test_without_a_sale_there_is_no_current_one() -> None:
+    shop = FakeShop()
+    shop.store.sales.clear()
+    assert await shop.request("GET", "/sales/current") == SALE_NOT_FOUND
+
+
+async def test_a_picture_may_be_kept_for_ever() -> None:
+    answer = await FakeShop().request("GET", "/items/101/image.svg")
+    for_ever = (b"cache-control", b"public, max-age=31536000, immutable")
+    assert answer == Response(200, catalog.image_svg(101), b"image/svg+xml", (for_ever,))
+
+
+READS = ["/sales", "/sales/current", "/sales/1", "/sales/1/items", "/items/101", "/items/101/image.svg"]
+
+
+@pytest.mark.parametrize("target", READS)
+@pytest.mark.parametrize(("error", "answer"), MACHINERY)
+async def test_what_could_not_be_read_is_a_503(target: str, error: FlashError, answer: Response) -> None:
+    shop = FakeShop()
+    shop.store.error = error
+    assert await shop.request("GET", target) == answer
+
+
+# --- health ---
+
+
+@pytest.mark.parametrize(
+    ("has_sale", "database", "redis", "body"),
+    [
+        (True, None, None, '{"status":"ok","database":"ok","redis":"ok"}'),
+        (False, None, None, '{"status":"error","database":"ok","redis":"ok","sale":"missing"}'),
+        (True, None, Unavailable(), '{"status":"error","database":"ok","redis":"error"}'),
+        (False, None, Unavailable(), '{"status":"error","database":"ok","redis":"error","sale":"missing"}'),
+        (True, Unavailable(), None, '{"status":"error","database":"error","redis":"ok"}'),
+        (True, OutcomeUnknown(), OutcomeUnknown(), '{"status":"error","database":"error","redis":"error"}'),
+    ],
+)
+async def test_health_is_ok_only_when_a_buyer_could_buy_now(
+    has_sale: bool, database: FlashError | None, redis: FlashError | None, body: str
+) -> None:
+    shop = FakeShop()
+    shop.store.error, shop.redis.error = database, redis
+    if not has_sale:
+        shop.store.sales.clear()
+    assert await shop.request("GET", "/health") == Response(200 if '"ok","database' in body else 503, body.encode())
+
+
+READY = Response(200, b'{"status":"ok"}')
+NOT_READY = Response(503, b'{"status":"error"}', JSON, (AGAIN,))
+
+
+async def test_readiness_needs_the_database_and_a_sale_but_no_redis() -> None:
+    shop = FakeShop()
+    shop.redis.error = Unavailable()
+    assert await shop.request("GET", "/readyz") == READY
+    shop.is_draining = True
+    assert await shop.request("GET", "/readyz") == NOT_READY
+    shop.is_draining = False
+    shop.store.error = Unavailable()
+    assert await shop.request("GET", "/readyz") == NOT_READY
+    shop.store.error = None
+    shop.store.sales.clear()
+    assert await shop.request("GET", "/readyz") == NOT_READY
+
+
+async def test_a_sale_that_has_not_begun_is_not_yet_one_to_buy_from() -> None:
+    shop = FakeShop()
+    (sale,) = shop.store.sales
+    shop.store.sales = [replace(sale, is_open=False)]
+    assert (await shop.request("GET", "/health")).status == 503
+    assert await shop.request("GET", "/readyz") == NOT_READY
+
+
+async def test_liveness_asks_nobody() -> None:
+    shop = FakeShop()
+    shop.store.error = shop.redis.error = Unavailable()
+    shop.is_draining = True
+    assert await shop.request("GET", "/livez") == READY
