@@ -67,11 +67,11 @@ def _require(config: Config, name: str) -> None:
 
 
 def _up(config: Config, options: argparse.Namespace) -> int:
-    from flash.local.up import CONCURRENCY, up
+    from flash.local.up import up
 
     if options.port is not None:
         config = replace(config, port=options.port)
-    return up(config, options.concurrency or CONCURRENCY, options.procfile)
+    return up(config, options.concurrency, options.procfile)
 
 
 def _web(config: Config, options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ LAYERS = {
     "flash": 0,  # the package itself: nothing but its version
     "flash.domain": 0,
     "flash.errors": 0,
+    "flash.shutdown": 0,
     "flash.inventory": 1,
     "flash.codes": 1,
     "flash.catalog": 1,

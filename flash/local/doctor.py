@@ -21,7 +21,7 @@ from flash import bridge
 from flash.config import Config, mask
 from flash.errors import FlashError, OperatorError
 from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
-from flash.local.up import is_free
+from flash.local.ports import is_free
 from flash.stores.postgres import open_postgres
 from flash.stores.redis_client import eviction_warning, open_redis
 

@@ -31,15 +31,13 @@ from flash.processes.lifecycle import (
 )
 from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
+from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.redis_client import ping
 
 log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 10
 _REDEMPTION_BATCH_MAX = 500
-_WORK_SHARE_OF_DRAIN = 0.8
-"""The workers of a stopping web process end that much earlier than its connections: a 503 is an answer, a closed
-connection is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +137,7 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
         async with trio.open_nursery() as nursery:
             runs = (checkouts.run, redemptions.run, purchase_client.run, board.run)
-            nursery.start_soon(_work, runs, stop, config.drain_seconds * _WORK_SHARE_OF_DRAIN)
+            nursery.start_soon(_work, runs, stop, config.drain_seconds * WORK_SHARE_OF_DRAIN)
             await serve(
                 app,
                 host=config.host,
