@@ -124,6 +124,8 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
             },
         ),
         ("hypercorn", {"flash.http.hypercorn_guard", "flash.http.server"}),
+        ("honcho", {"flash.local.procfile", "flash.local.output"}),
+        ("psutil", {"flash.local.embedded.leftovers"}),
         ("hypothesis", set()),
         ("pytest", set()),
     ],

@@ -18,7 +18,9 @@ from flash.local.embedded.store import Store
 
 _SALE_SECONDS = 5.0
 """How long the first sale may take to appear before the address is printed without one of its items."""
+_ANSWER_SECONDS = 0.5
 _SCHEME = "http"
+"""Of the printed addresses. `_connect` must speak the same."""
 
 
 class _Sale(TypedDict):
@@ -39,7 +41,7 @@ class Announcement:
         self._until: float | None = None
 
     def look(self) -> str | None:
-        """The text, or None while something does not answer yet. Blocks for half a second for each web process."""
+        """The text, or None while something does not answer yet. Each web process is given half a second to answer."""
         self._silent = [port for port in self._silent if _get(self._host, port, "/livez") is None]
         if self._silent:
             return None
@@ -88,7 +90,7 @@ def _where(stores: list[Store], data_dir: Path) -> str:
 
 def _get(host: str, port: int, path: str) -> bytes | None:
     """The body of a 200; None for anything else."""
-    connection = http.client.HTTPConnection(host, port, timeout=0.5)
+    connection = _connect(host, port)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -98,3 +100,7 @@ def _get(host: str, port: int, path: str) -> bytes | None:
     finally:
         connection.close()
     return body if response.status == 200 else None
+
+
+def _connect(host: str, port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
