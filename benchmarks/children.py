@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.signals import Signals
 from flash.config import environment
 from flash.errors import OperatorError
-from flash.local.embedded.run_as import ourselves
 from flash.local.embedded.store import last_line
 from flash.local.procfile import PROJECT
-from flash.local.signals import Signals
+from flash.processes.run_as import ourselves
 
 _POLL_SECONDS = 0.02
 _STOP_SECONDS = 5.0

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from benchmarks import proc
 from benchmarks.children import Child, Watch, child_environment
 from flash.errors import OperatorError
-from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, datadir
+from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, leftovers
 from flash.local.embedded.store import last_line
 
 Address = tuple[str, int]
@@ -57,7 +57,7 @@ class Cluster:
             return used
         self.stores.check()
         postmaster = self.stores.postgres.pid
-        family = [postmaster, *datadir.children_of(postmaster)]
+        family = [postmaster, *leftovers.descendants(postmaster)]
         used["PostgreSQL"] = proc.usage(family, with_ended_children=True)
         used["Valkey"] = proc.usage([self.stores.valkey.pid])
         return used

@@ -15,10 +15,10 @@ from benchmarks.course import CALM_SHARE, Course
 from benchmarks.options import Options
 from benchmarks.progress import Progress
 from benchmarks.sale import Bench
+from benchmarks.signals import Signals, Stopped
 from benchmarks.sockets import raise_file_limit
 from benchmarks.visit import Visit
 from flash.config import Config
-from flash.local.signals import Signals, Stopped
 
 INTERRUPTED = 130
 

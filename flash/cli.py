@@ -62,11 +62,11 @@ def _report(text: str, code: int) -> int:
 
 
 def _up(config: Config, options: argparse.Namespace) -> int:
-    from flash.local.up import CONCURRENCY, up
+    from flash.local.up import up
 
     if options.port is not None:
         config = replace(config, port=options.port)
-    return up(config, options.concurrency or CONCURRENCY, options.procfile)
+    return up(config, options.concurrency, options.procfile)
 
 
 def _web(config: Config, options: argparse.Namespace) -> int:
@@ -134,13 +134,16 @@ def _parser() -> argparse.ArgumentParser:
     up = _command(
         commands, "up", _up, "run the whole service on this machine",
         "Start an embedded PostgreSQL and Valkey for whichever of DATABASE_URL and REDIS_URL is unset, apply the\n"
-        "schema, run the Procfile through honcho, and print how to buy. Ctrl-C or SIGTERM stops everything.\n\n"
+        "schema, run the processes of the Procfile, and print how to buy. What dies is started again; what keeps\n"
+        "dying ends everything with exit code 1. Ctrl-C or SIGTERM stops everything.\n\n"
         "settings: PORT (8080; web process i listens on PORT + i), FLASH_HOST, FLASH_DATA_DIR (.flash),\n"
-        "          FLASH_SALE_PERIOD, FLASH_SALE_SIZE",
+        "          FLASH_SALE_PERIOD, FLASH_SALE_SIZE, NO_COLOR (if set, no colours)",
     )  # fmt: skip
-    up.add_argument("-c", "--concurrency", metavar="web=N,inventory=M", help="processes of each kind")
+    up.add_argument(
+        "-c", "--concurrency", metavar="web=N,inventory=M", help="how many processes of each kind (web=1,inventory=2)"
+    )
     up.add_argument("-p", "--port", type=_port, help="port of the first web process, instead of PORT")
-    up.add_argument("-f", "--procfile", type=Path, help="another Procfile than the project's")
+    up.add_argument("-f", "--procfile", type=Path, help="instead of ./Procfile, or the packaged one if there is none")
     web = _command(
         commands, "web", _web, "serve HTTP",
         "Serve checkouts, purchases and what visitors read on FLASH_HOST:PORT, over HTTPS if FLASH_TLS_CERT and\n"
@@ -183,9 +186,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     config.add_argument("--json", action="store_true", help="print JSON, for programs")
     _command(
-        commands, "doctor", _doctor, "look for what would keep the service from running well",
-        "Check Python, the embedded stores, the data directory, the port, the stores of DATABASE_URL and\n"
-        "REDIS_URL and the system's limits. One line each; exit code 1 if one fails.",
+        commands, "doctor", _doctor, "check this machine and the stores for what would get in the way",
+        "Check Python, the embedded stores, the data directory, the disk, the port, the stores of DATABASE_URL\n"
+        "and REDIS_URL, and the system's limits. One line each; exit code 1 if one fails.",
     )  # fmt: skip
     return parser
 

@@ -16,11 +16,7 @@ from typing import Any
 from flash.errors import ConfigError
 from flash.purchase_rpc.messages import COMMANDS_MAX, TTL_MS_MAX
 from flash.settings import Setting, one_of, seconds, setting, text, url, whole
-
-KILL_AFTER_DRAIN_SECONDS = 1.0
-"""How much longer than its drain a supervised process may take to stop before it is killed."""
-HONCHO_KILL_SECONDS = 5.0
-"""honcho sends SIGKILL this long after the first process of the Procfile has stopped (`honcho.manager.KILL_WAIT`)."""
+from flash.shutdown import EXIT_SECONDS, HONCHO_KILL_SECONDS
 
 
 def _cores_but_one() -> int:
@@ -190,10 +186,10 @@ class Config:
                 f"({self.request_timeout_seconds:g}): when a leader dies, every purchase that waits for its successor "
                 "is answered with 503"
             )
-        if self.drain_seconds + KILL_AFTER_DRAIN_SECONDS > HONCHO_KILL_SECONDS:
+        if self.drain_seconds + EXIT_SECONDS > HONCHO_KILL_SECONDS:
             yield (
                 f"FLASH_DRAIN_SECONDS ({self.drain_seconds:g}) is above "
-                f"{HONCHO_KILL_SECONDS - KILL_AFTER_DRAIN_SECONDS:g}: honcho kills what is still running "
+                f"{HONCHO_KILL_SECONDS - EXIT_SECONDS:g}: honcho kills what is still running "
                 f"{HONCHO_KILL_SECONDS:g} s after the first process has stopped; raise it only under another supervisor"
             )
 

@@ -18,6 +18,7 @@ LAYERS = {
     "flash": 0,  # the package itself: nothing but its version
     "flash.domain": 0,
     "flash.errors": 0,
+    "flash.shutdown": 0,
     "flash.inventory": 1,
     "flash.codes": 1,
     "flash.catalog": 1,
@@ -123,6 +124,8 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
             },
         ),
         ("hypercorn", {"flash.http.hypercorn_guard", "flash.http.server"}),
+        ("honcho", {"flash.local.procfile", "flash.local.output"}),
+        ("psutil", {"flash.local.embedded.leftovers"}),
         ("hypothesis", set()),
         ("pytest", set()),
     ],

@@ -1,4 +1,7 @@
-"""What `flash up` prints once the service answers: where it is, how to buy, where the data lies and how to stop."""
+"""What `flash up` prints once the service answers: where it is, how to buy, where the data lies and how to stop.
+
+The commands must work as they are when pasted into a shell.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +9,63 @@ import http.client
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from flash.config import Config
 from flash.local.embedded.store import Store
-from flash.local.procfile import say
 
 _SALE_SECONDS = 5.0
 """How long the first sale may take to appear before the address is printed without one of its items."""
+_ANSWER_SECONDS = 0.5
+_SCHEME = "http"
+"""Of the printed addresses. `_connect` must speak the same."""
+
+
+class _Sale(TypedDict):
+    id: int
+    first_item_id: int
 
 
 class Announcement:
-    """Says once, as soon as every web process answers, where the service is and how to buy."""
+    """Finds out whether every web process answers, and words where the service is and how to buy."""
 
-    def __init__(self, config: Config, wanted: dict[str, int], stores: list[Store], data_dir: Path) -> None:
+    def __init__(self, config: Config, ports: Sequence[int], stores: list[Store], data_dir: Path) -> None:
         self._host, self._shown_host = _reachable(config.host)
-        self._ports = [config.port + number for number in range(wanted.get("web", 1))]
-        self._silent = list(self._ports)
+        self._ports = ports
+        self._silent = list(ports)
         self._data = _where(stores, data_dir)
-        # of an embedded store, whose URL nobody knows yet and which holds no password
+        # shown only if embedded: then nobody knows it yet, and it holds no password
         self._database_url = config.database_url if any(store.name == "PostgreSQL" for store in stores) else None
         self._until: float | None = None
 
-    def __call__(self) -> bool:
-        """Look whether everything is up and say so; False if it is not yet. Never blocks for long."""
+    def look(self) -> str | None:
+        """The text, or None while something does not answer yet. Each web process is given half a second to answer."""
         self._silent = [port for port in self._silent if _get(self._host, port, "/livez") is None]
         if self._silent:
-            return False
+            return None
         if self._until is None:
             self._until = time.monotonic() + _SALE_SECONDS
         sale = _get(self._host, self._ports[0], "/sales/current") if self._ports else None
         if sale is None and self._ports and time.monotonic() < self._until:
-            return False
-        say("\n".join(["", *self._lines(sale), ""]))
-        return True
+            return None
+        return "\n".join(["", *self._lines(sale), ""])
 
-    def _item(self, sale: dict[str, Any]) -> int:
-        """An item that is still there to be bought."""
-        path = f"/sales/{sale.get('id')}/items?available=true&limit=1"
+    def _item(self, sale: _Sale) -> int:
+        """An item that can still be bought."""
+        path = f"/sales/{sale['id']}/items?available=true&limit=1"
         items = json.loads(_get(self._host, self._ports[0], path) or b"{}").get("items")
-        return int(items[0]["id"] if items else sale.get("first_item_id", 1))
+        return int(items[0]["id"] if items else sale["first_item_id"])
 
     def _lines(self, sale: bytes | None) -> Iterator[str]:
-        addresses = [f"http://{self._shown_host}:{port}" for port in self._ports]
+        addresses = [f"{_SCHEME}://{self._shown_host}:{port}" for port in self._ports]
         if addresses:
-            item = self._item(json.loads(sale)) if sale else 1
+            item = self._item(cast(_Sale, json.loads(sale))) if sale else 1
             checkout = f"curl -sX POST '{addresses[0]}/checkout?user_id=me&id={item}'"
             yield f"  serving   {'  '.join(addresses)}"
             yield f"  checkout  {checkout}"
-            yield (
-                f'  purchase  CODE=$({checkout} | tee /dev/stderr | sed -nE \'s/^."code":"([^"]+)".*/\\1/p\') '
-                f'&& [ "$CODE" ] && curl -sX POST "{addresses[0]}/purchase?code=$CODE"'
-            )
+            yield f"""  purchase  curl -sX POST "{addresses[0]}/purchase?code=$({checkout} | cut -d'"' -f4)\""""
         yield f"  data      {self._data}"
         if self._database_url is not None:
             yield f"  audit     DATABASE_URL='{self._database_url}' {sys.executable} -m flash audit"
@@ -84,7 +90,7 @@ def _where(stores: list[Store], data_dir: Path) -> str:
 
 def _get(host: str, port: int, path: str) -> bytes | None:
     """The body of a 200; None for anything else."""
-    connection = http.client.HTTPConnection(host, port, timeout=0.5)
+    connection = _connect(host, port)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -94,3 +100,7 @@ def _get(host: str, port: int, path: str) -> bytes | None:
     finally:
         connection.close()
     return body if response.status == 200 else None
+
+
+def _connect(host: str, port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection(host, port, timeout=_ANSWER_SECONDS)

@@ -1,6 +1,6 @@
-"""`flash doctor`: what on this machine would keep the service from running well, one line each, and what to do.
+"""`flash doctor`: what on this machine would keep the service from running well, and what to do about it.
 
-It looks and changes nothing, except that it starts the embedded binaries to see their versions.
+It changes nothing. The only programs that it starts are the embedded binaries, to see their versions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from flash import bridge
 from flash.config import Config, mask
 from flash.errors import FlashError, OperatorError
 from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
-from flash.local.up import is_free
+from flash.local.ports import is_free
 from flash.stores.postgres import open_postgres
 from flash.stores.redis import eviction_warning, open_redis
 
@@ -36,7 +36,7 @@ _FILES_BESIDE_CONNECTIONS = 200
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check has found; `text` says what to do unless all is well."""
+    """The result of one check. Unless all is well, `text` says what to do."""
 
     verdict: Literal["ok", "warn", "fail"]
     subject: str
@@ -44,7 +44,7 @@ class Finding:
 
 
 def doctor(config: Config) -> int:
-    """Print every finding; 1 if one of them is a failure."""
+    """Print one line for each finding. Returns 1 if one of them is a failure, else 0."""
     failed = False
     for check in (_python, _embedded, _data_dir, _disk, _port, _postgres, _redis, _open_files):
         for finding in check(config):
@@ -86,13 +86,13 @@ def _data_dir(config: Config) -> Iterator[Finding]:
     try:
         version = file.read_text().strip() if file.exists() else None
     except OSError as error:
-        yield Finding("fail", "data directory", f"{file} cannot be read ({error.strerror}): whose is it?")
+        yield Finding("fail", "data directory", f"{file} cannot be read ({error.strerror}): check who owns it")
         return
     if version not in (None, POSTGRES_VERSION):
         text = f"{path} holds PostgreSQL {version}, the embedded one is {POSTGRES_VERSION}: set FLASH_DATA_DIR"
         yield Finding("fail", "data directory", text)
     else:
-        yield Finding("ok", "data directory", f"{path} ({'PostgreSQL ' + version if version else 'still empty'})")
+        yield Finding("ok", "data directory", f"{path} ({f'PostgreSQL {version}' if version else 'no PostgreSQL yet'})")
 
 
 def _disk(config: Config) -> Iterator[Finding]:
@@ -101,13 +101,13 @@ def _disk(config: Config) -> Iterator[Finding]:
     if free < FREE_BYTES_FAIL:
         yield Finding("fail", "disk", f"{text}: free some, or set FLASH_DATA_DIR to another disk")
     elif free < FREE_BYTES_WARN:
-        yield Finding("warn", "disk", f"{text}: {FREE_BYTES_WARN / 1e9:.0f} GB are comfortable")
+        yield Finding("warn", "disk", f"{text}: {FREE_BYTES_WARN / 1e9:.0f} GB are recommended")
     else:
         yield Finding("ok", "disk", text)
 
 
 def _existing(path: Path) -> Path:
-    """The nearest directory above that is there, as far as we may look."""
+    """`path`, or the nearest directory above it that exists, as far as we may look."""
     return path if os.path.exists(path) else _existing(path.parent)
 
 
@@ -164,7 +164,7 @@ def _redis(config: Config) -> Iterator[Finding]:
 
 
 def _cross(ask: Callable[[], Awaitable[T]]) -> T | FlashError:
-    """Ask a store, from a loop of its own; what went wrong is an answer too."""
+    """Ask a store, in a Trio run of its own; an error is returned, since it is a finding too."""
 
     async def in_loop() -> T | FlashError:
         async with bridge.open_loop():

@@ -1,177 +1,111 @@
-"""The Procfile under honcho, which starts and stops the processes; we watch honcho and pass its output on.
+"""The Procfile: which one, how many processes of each kind, and each one's command, port and environment.
 
-honcho's log is also how we know the processes: by name when one dies, by number when the rest must be killed.
+honcho's own parser reads it, so that `flash up` and `honcho start` run the same processes on the same ports.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import select
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from honcho.environ import expand_processes, parse_procfile
+
 from flash.config import Config, environment
-from flash.errors import OperatorError
-from flash.local.embedded.run_as import ourselves
-from flash.local.embedded.store import Store, last_line
-from flash.local.signals import Signals
+from flash.errors import ConfigError
 
 PROJECT = Path(__file__).resolve().parents[2]
-
-STOP_SECONDS = 2.9
-"""How long the processes may take to drain before they are killed."""
-
-_READY_SECONDS = 60.0
-_POLL_SECONDS = 0.02
+"""The directory that holds the package: the project, or `site-packages` if the package is installed."""
+PACKAGED = Path(__file__).with_name("Procfile")
+CONCURRENCY = "web=1,inventory=2"
 
 
-@dataclass(slots=True)
-class Child:
-    """One process of the Procfile, as honcho reports it."""
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process to run: its name (`web.1`), its shell command and all of its environment."""
 
-    pid: int
-    returncode: int | None = None
+    name: str
+    command: str
+    env: Mapping[str, str]
 
+    @property
+    def port(self) -> int:
+        return int(self.env["PORT"])
 
-_REPORT = re.compile(rb"^\d\d:\d\d:\d\d system +\| (\S+) (started|stopped) \((?:pid|rc)=(-?\d+)\)$")
-
-
-class Honcho:
-    """The Procfile under honcho, in its own session. Its output is passed on, and read for who started and stopped."""
-
-    def __init__(
-        self, config: Config, procfile: Path, wanted: dict[str, int], data_dir: Path, signals: Signals
-    ) -> None:
-        self.children: dict[str, Child] = {}
-        self._expected = sum(wanted.values())
-        self._signals = signals
-        self._unfinished_line = b""
-        pid_file = honcho_pid_file(data_dir)
-        concurrency = ",".join(f"{name}={number}" for name, number in wanted.items())
-        # honcho would let a `.env` override the settings; the name of this missing one tells later runs whose it is
-        no_env = data_dir / "run" / "no.env"
-        arguments = ["start", "-d", str(procfile.parent), "-f", str(procfile), "-e", str(no_env)]
-        arguments += ["-c", concurrency, "-p", str(config.port)]
-        self._read_end, write_end = os.pipe()
-        os.set_blocking(self._read_end, False)
-        self.process = subprocess.Popen(
-            ourselves().command(data_dir, [sys.executable, "-m", "honcho", *arguments], signal.SIGTERM),
-            stdin=subprocess.DEVNULL,
-            stdout=write_end,
-            stderr=write_end,
-            # honcho holds our end too: if we are killed, writing to nobody must not kill it before its children
-            pass_fds=(self._read_end,),
-            env=_child_environment(config),
-            start_new_session=True,
-        )
-        os.close(write_end)
-        pid_file.parent.mkdir(mode=0o700, exist_ok=True)
-        pid_file.write_text(f"{self.process.pid}\n")
-
-    def __enter__(self) -> Honcho:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop everything that honcho started, in an orderly way while there is time, then by force."""
-        deadline = time.monotonic() + STOP_SECONDS
-        # before all have started, honcho trips over SIGTERM and leaves those that have
-        while len(self.children) < self._expected and self._is_alive() and time.monotonic() < deadline - 2:
-            self._wait(0.05)
-        if self._is_alive():
-            self.process.terminate()
-        while self._is_alive() and time.monotonic() < deadline:
-            self._wait(min(0.1, max(0.0, deadline - time.monotonic())))
-        self._kill_rest()
-        self._pass_on()
-        os.close(self._read_end)
-
-    def watch(self, stores: list[Store], announce: Callable[[], bool]) -> None:
-        """Pass the output on until `Stopped`. Raises `OperatorError` that names whatever died by itself."""
-        until = time.monotonic() + _READY_SECONDS
-        is_announced = False
-        while True:
-            self._wait(1.0 if is_announced else _POLL_SECONDS)
-            self._signals.check()
-            self._check(stores)
-            if not is_announced:
-                is_announced = announce()
-                if time.monotonic() > until:
-                    raise OperatorError(f"the service did not answer within {_READY_SECONDS:.0f} seconds")
-
-    def _check(self, stores: list[Store]) -> None:
-        for store in stores:
-            if not store.is_running():
-                raise OperatorError(f"{store.name} has died: {last_line(store.log)} (see {store.log})")
-        for name, child in self.children.items():
-            if child.returncode is not None:
-                raise OperatorError(f"{name} has stopped by itself with exit code {child.returncode}; stopped the rest")
-        if not self._is_alive():
-            raise OperatorError(f"honcho has stopped by itself with exit code {self.process.returncode}")
-
-    def _is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def _wait(self, seconds: float) -> None:
-        """Sleep until there is output, a signal or a dead child, at most `seconds`."""
-        ready, _, _ = select.select([self._read_end, self._signals.wakeup], [], [], seconds)
-        self._signals.drain()
-        if self._read_end in ready:
-            self._pass_on()
-
-    def _pass_on(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self._read_end, 65536):
-                self._read(chunk)
-
-    def _read(self, chunk: bytes) -> None:
-        *lines, self._unfinished_line = (self._unfinished_line + chunk).split(b"\n")
-        for line in lines:
-            if found := _REPORT.match(line):
-                name, verb, number = found.group(1).decode(), found.group(2), int(found.group(3))
-                if verb == b"started":
-                    self.children[name] = Child(number)
-                elif name in self.children:
-                    self.children[name].returncode = number
-            say(line.decode(errors="replace"))
-
-    def _kill_rest(self) -> None:
-        """Each child leads a process group of its own, so honcho's death alone would not reach it."""
-        groups = [child.pid for child in self.children.values() if child.returncode is None]
-        for group in [*groups, self.process.pid]:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
-        self.process.wait()
+    def is_of(self, kind: str) -> bool:
+        return self.name.rpartition(".")[0] == kind
 
 
-def honcho_pid_file(data_dir: Path) -> Path:
-    return data_dir / "log" / "honcho.pid"
+@dataclass(frozen=True, slots=True)
+class Procfile:
+    """The commands of a Procfile by kind, and how many processes of each kind are wanted."""
+
+    commands: Mapping[str, str]
+    counts: Mapping[str, int]
+
+    def processes(self, port: int, env: Mapping[str, str] | None = None) -> list[Process]:
+        """The processes as honcho expands them: the first kind starts at `port`, each further kind 100 higher."""
+        expanded = expand_processes(self.commands, concurrency=self.counts, env={**(env or {}), "PORT": str(port)})
+        return [Process(found.name, found.cmd, found.env) for found in expanded]
+
+    def web_offsets(self) -> list[int]:
+        """What is added to `PORT` for each web process."""
+        return [process.port for process in self.processes(0) if process.is_of("web")]
 
 
-def _child_environment(config: Config) -> dict[str, str]:
-    """`python` in the Procfile must be ours, and must find our package wherever it is started."""
+def read_procfile(path: Path | None, concurrency: str | None) -> Procfile:
+    """Read `path`, or else the `Procfile` of the current directory, or else the packaged one.
+
+    Raises `ConfigError` if it cannot be used or if `concurrency` asks for a kind that it does not have.
+    """
+    path = path or _find()
+    try:
+        commands = parse_procfile(path.read_text()).processes
+    except (OSError, UnicodeDecodeError, AssertionError) as error:  # honcho asserts that names are unique
+        raise ConfigError(f"{path} cannot be used: {getattr(error, 'strerror', None) or error}") from error
+    if not commands:
+        raise ConfigError(f"{path} names no process: expected lines such as `web: exec python -m flash web`")
+    counts = parse_concurrency(concurrency or CONCURRENCY)
+    if concurrency and (unknown := set(counts) - set(commands)):
+        raise ConfigError(f"-c {concurrency}: {path} has no {', '.join(sorted(unknown))}, only {', '.join(commands)}")
+    return Procfile(commands, counts)
+
+
+def _find() -> Path:
+    ours = Path.cwd() / "Procfile"
+    return ours if ours.is_file() else PACKAGED
+
+
+def parse_concurrency(text: str) -> dict[str, int]:
+    """`web=2,inventory=2` as a mapping, as honcho reads its `-c`. Raises `ConfigError`."""
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        counts = {name.strip(): int(number) for name, number in pairs}
+    except ValueError:
+        counts = {}
+    if not counts or min(counts.values()) < 0:
+        raise ConfigError(f"-c {text}: expected something like {CONCURRENCY}")
+    return counts
+
+
+def process_environment(config: Config, data_dir: Path) -> dict[str, str]:
+    """The environment of the processes: `python` is this interpreter, and it finds this package.
+
+    A later run recognizes them by `FLASH_DATA_DIR`.
+    """
     assert config.database_url is not None
     assert config.redis_url is not None
     inherited = environment()
-    return {
+    env = {
         **inherited,
         "DATABASE_URL": config.database_url,
         "REDIS_URL": config.redis_url,
-        "PORT": str(config.port),
+        "FLASH_DATA_DIR": str(data_dir),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), inherited.get("PATH", os.defpath))),
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(PROJECT), inherited.get("PYTHONPATH")))),
         "PYTHONUNBUFFERED": "1",
     }
-
-
-def say(text: str) -> None:
-    """Print a line; nobody listening any more is no reason to stop the service."""
-    with contextlib.suppress(BrokenPipeError):
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+    if (PROJECT / "pyproject.toml").is_file():  # not installed: run from a checkout
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), inherited.get("PYTHONPATH"))))
+    return env

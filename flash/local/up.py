@@ -1,121 +1,86 @@
-"""The whole service on one machine from one command: embedded stores, the schema, then the Procfile under honcho.
+"""The whole service on one machine from one command: embedded stores, the schema, then the processes of the Procfile.
 
-Whatever ends it (Ctrl-C, SIGTERM, a child's death, an error at start), honcho is stopped first and the stores last,
-and nothing is left running.
+What dies is started again. Whatever ends it (Ctrl-C, SIGTERM, a crash loop, an error at start), the processes are
+stopped first and the stores last, and nothing is left running.
 """
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import socket
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
+import trio
+
+from flash import bridge
 from flash.config import Config
 from flash.errors import OperatorError
 from flash.local.announcement import Announcement
-from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, datadir
-from flash.local.embedded.store import Store
-from flash.local.procfile import PROJECT, Honcho, honcho_pid_file, say
-from flash.local.signals import Signals, Stopped
+from flash.local.embedded import datadir, leftovers
+from flash.local.output import Output
+from flash.local.ports import with_free_ports
+from flash.local.procfile import Procfile, process_environment, read_procfile
+from flash.local.runner import Runner, pid_file
+from flash.local.stop import SIGNALS, Stop
+from flash.local.stores import embedded_stores
+from flash.shutdown import STORES_STOP_SECONDS, process_stop_seconds
 
-CONCURRENCY = "web=1,inventory=2"
+_READY_SECONDS = 60.0
+_POLL_SECONDS = 0.02
 
 
-def up(config: Config, concurrency: str = CONCURRENCY, procfile: Path | None = None) -> int:
-    """Run everything until it is told to stop (0), or until something dies by itself (`OperatorError`)."""
-    wanted = parse_concurrency(concurrency)
-    procfile = procfile or find_procfile()
-    with Signals() as signals, contextlib.suppress(Stopped):
-        config = with_free_ports(config, wanted.get("web", 1))
-        data_dir = datadir.prepare(config.data_dir)
-        with datadir.locked(data_dir):
-            datadir.stop_orphan(honcho_pid_file(data_dir), str(data_dir), signal.SIGTERM)
-            with embedded_stores(config, data_dir, signals) as (config, stores):
-                _migrate(config)
-                signals.check()
-                with signals.waking(), Honcho(config, procfile, wanted, data_dir, signals) as honcho:
-                    honcho.watch(stores, Announcement(config, wanted, stores, data_dir))
-    say("Stopped.")
+def up(config: Config, concurrency: str | None = None, path: Path | None = None) -> int:
+    """Run everything until a signal (then 0). Raises `OperatorError` if something does not start or keeps dying.
+
+    `concurrency` is like `web=2,inventory=2`, `path` a Procfile; `ConfigError` if either is wrong.
+    """
+    procfile = read_procfile(path, concurrency)
+    output = Output([process.name for process in procfile.processes(0)])
+    bridge.run(_until_signal, config, procfile, output)
+    output.say("Stopped.")
     return 0
 
 
-def parse_concurrency(text: str) -> dict[str, int]:
-    """`web=2,inventory=2` as a mapping, as honcho reads its `-c`."""
-    try:
-        pairs = [part.split("=") for part in text.split(",")]
-        return {name.strip(): int(number) for name, number in pairs}
-    except ValueError:
-        raise OperatorError(f"-c {text}: expected something like {CONCURRENCY}") from None
+async def _until_signal(config: Config, procfile: Procfile, output: Output) -> None:
+    stop = Stop(process_stop_seconds(config.drain_seconds) + STORES_STOP_SECONDS)
+    # open until all is stopped, since any signal that comes then would otherwise end us in the middle of it
+    with trio.open_signal_receiver(*SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop.listen, signals)
+            with stop.scope:
+                await _run(config, procfile, output, stop)
+            nursery.cancel_scope.cancel()
 
 
-def find_procfile() -> Path:
-    for folder in (PROJECT, Path.cwd()):
-        if (folder / "Procfile").is_file():
-            return folder / "Procfile"
-    raise OperatorError("there is no Procfile beside the package or in this directory: run from the project")
+async def _run(config: Config, procfile: Procfile, output: Output, stop: Stop) -> None:
+    config = with_free_ports(config, procfile.web_offsets())
+    data_dir = datadir.prepare(config.data_dir)
+    stop_seconds = process_stop_seconds(config.drain_seconds)
+    with datadir.locked(data_dir):
+        leftovers.stop_groups(pid_file(data_dir), "FLASH_DATA_DIR", str(data_dir), stop_seconds)
+        async with embedded_stores(config, data_dir, stop, output.system) as (config, stores):
+            await _migrate(config)
+            processes = procfile.processes(config.port, process_environment(config, data_dir))
+            runner = Runner(processes, output, pid_file(data_dir), stop_seconds)
+            announcement = Announcement(config, [p.port for p in processes if p.is_of("web")], stores, data_dir)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(runner.run, stop.event)
+                nursery.start_soon(_announce, announcement, output)
 
 
-def with_free_ports(config: Config, count: int) -> Config:
-    """`config` with a port that is free, and the `count - 1` after it; instance i of `web` gets port + i."""
-    bases = [config.port] if config.port else [any_port(config.host) for _ in range(20)]
-    for base in bases:
-        taken = [port for port in range(base, base + count) if not is_free(config.host, port)]
-        if not taken:
-            return replace(config, port=base)
-    raise OperatorError(f"port {taken[0]} is taken on {config.host}: stop what uses it, or set PORT to another one")
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether one can listen there. Raises `OperatorError` if `host` is not an address of this machine."""
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen()
-    except socket.gaierror:
-        raise OperatorError(f"FLASH_HOST={host!r} is not an address of this machine") from None
-    except OSError:
-        return False
-    return True
-
-
-def any_port(host: str) -> int:
-    family, kind, _, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind) as listener:
-        listener.bind(address)
-        return int(listener.getsockname()[1])
-
-
-@contextlib.contextmanager
-def embedded_stores(config: Config, data_dir: Path, signals: Signals) -> Iterator[tuple[Config, list[Store]]]:
-    """Start the stores whose URLs are unset, both at once; `config` with their URLs. Stops them at the end."""
-    stores: list[Store] = []
-    try:
-        if config.database_url is None:
-            stores.append(postgres := EmbeddedPostgres(data_dir))
-            postgres.launch()
-            config = replace(config, database_url=postgres.url)
-        if config.redis_url is None:
-            stores.append(valkey := EmbeddedValkey(data_dir))
-            valkey.launch()
-            config = replace(config, redis_url=valkey.url)
-        for store in stores:
-            store.wait_ready(keep_waiting=signals.check)
-        signals.check()
-        yield config, stores
-    finally:
-        for store in stores:
-            store.ask_to_stop()
-        for store in stores:
-            store.stop(signals.seconds_left())
-
-
-def _migrate(config: Config) -> None:
+async def _migrate(config: Config) -> None:
     from flash import bridge
     from flash.stores.migration import migrate
 
-    bridge.run_in_loop(migrate, config.require("database_url"))
+    async with bridge.open_loop():
+        await migrate(config.require("database_url"))
+
+
+async def _announce(announcement: Announcement, output: Output) -> None:
+    """Print how to buy, as soon as that is possible. Raises `OperatorError` if it takes too long."""
+    with trio.move_on_after(_READY_SECONDS):
+        while True:
+            text = await trio.to_thread.run_sync(announcement.look, abandon_on_cancel=True)
+            if text is not None:
+                output.say(text)
+                return
+            await trio.sleep(_POLL_SECONDS)
+    raise OperatorError(f"the service did not answer within {_READY_SECONDS:.0f} seconds")

@@ -22,6 +22,7 @@ from flash.processes.lifecycle import (
 )
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.server import PurchaseServer
+from flash.shutdown import HANDOVER_SECONDS
 from flash.stores.leases import Leases
 from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
@@ -31,9 +32,6 @@ from flash.stores.terms import Terms
 log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 6
-_HANDOVER_SECONDS = 0.25
-"""How long a stopping inventory process goes on leading: web processes told to stop in the same instant get their
-last answers, and a successor is not kept waiting for longer."""
 
 
 def run_inventory(config: Config) -> int:
@@ -65,7 +63,7 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
             workers.start_soon(elector.run)
             log.info("ready to lead")
             await stop.wait()
-            await trio.sleep(_HANDOVER_SECONDS)
+            await trio.sleep(HANDOVER_SECONDS)
             workers.cancel_scope.cancel()
     log.info("stopped")
 

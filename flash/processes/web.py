@@ -30,6 +30,7 @@ from flash.processes.lifecycle import (
 )
 from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
+from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
 from flash.stores.code_key import read_code_key
 from flash.stores.redis import ping
@@ -39,9 +40,6 @@ log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 10
 _REDEMPTION_BATCH_MAX = 500
-_WORK_SHARE_OF_DRAIN = 0.8
-"""The workers of a stopping web process end this much earlier than its connections, because a 503 is an answer and a
-closed connection is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         )
         async with trio.open_nursery() as nursery:
             runs = (checkouts.run, redemptions.run, purchase_client.run, board.run)
-            nursery.start_soon(_work, runs, stop, config.drain_seconds * _WORK_SHARE_OF_DRAIN)
+            nursery.start_soon(_work, runs, stop, config.drain_seconds * WORK_SHARE_OF_DRAIN)
             await serve(
                 app,
                 host=config.host,

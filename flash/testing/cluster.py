@@ -1,18 +1,17 @@
-"""A cluster of real processes for tests: `flash web` and `flash inventory` as the Procfile starts them."""
+"""A cluster of real processes for tests: `flash web` and `flash inventory`, each with everything that it logs."""
 
 from __future__ import annotations
 
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from flash.config import environment
+from flash.processes.child import PIPE, STDOUT, Child
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 20.0
@@ -20,18 +19,22 @@ QUICK = {"FLASH_LEASE_TTL": "1", "FLASH_LEASE_MARGIN": "0.2"}
 """Settings under which a dead leader is replaced within a second."""
 
 
-class Process:
-    """One running process and everything that it has logged."""
+class Process(Child):
+    """One running `flash` process and everything that it has logged."""
 
-    def __init__(self, name: str, process: trio.Process) -> None:
-        self.name = name
+    def __init__(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        command = [sys.executable, "-m", "flash", *arguments]
+        super().__init__(name, command, directory=ROOT, env=env, stdout=PIPE, stderr=STDOUT)
         self.log = ""
-        self._process = process
         self._more = trio.Event()
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    async def follow(self) -> None:
+        """Read the log until the process ends."""
+        async with self.output() as output:
+            async for piece in output:
+                self.log += piece.decode()
+                self._more.set()
+                self._more = trio.Event()
 
     async def wait_for(self, pattern: str, *, seconds: float = START_SECONDS, after: int = 0) -> re.Match[str]:
         """Wait until the log matches `pattern` at or after the character `after`."""
@@ -43,36 +46,10 @@ class Process:
                 await more.wait()
         raise AssertionError(f"{self.name} did not log {pattern!r} within {seconds} s:\n{self.log}")
 
-    def kill(self) -> None:
-        """SIGKILL."""
-        self._process.kill()
-
-    def terminate(self) -> None:
-        """SIGTERM."""
-        self._process.terminate()
-
-    def pause(self) -> None:
-        """SIGSTOP."""
-        self._process.send_signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self._process.send_signal(signal.SIGCONT)
-
     async def wait(self, seconds: float = 10.0) -> int:
-        """The exit code."""
+        """The exit code, which must come within `seconds`."""
         with trio.fail_after(seconds):
-            return await self._process.wait()
-
-    def is_running(self) -> bool:
-        return self._process.poll() is None
-
-    async def follow(self) -> None:
-        assert self._process.stderr is not None
-        async for piece in self._process.stderr:
-            self.log += bytes(piece).decode()
-            self._more.set()
-            self._more = trio.Event()
+            return await super().wait()
 
 
 class Cluster:
@@ -94,16 +71,8 @@ class Cluster:
 
     async def start(self, *command: str, **settings: str) -> Process:
         """Start `flash <command>` without waiting for anything."""
-        process = Process(
-            f"{command[0]}.{len(self.processes) + 1}",
-            await trio.lowlevel.open_process(
-                [sys.executable, "-m", "flash", *command],
-                cwd=ROOT,
-                env={**self._environment, **settings},
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-            ),
-        )
+        name = f"{command[0]}.{len(self.processes) + 1}"
+        process = Process(name, command, {**self._environment, **settings})
         self.processes.append(process)
         self._nursery.start_soon(process.follow)
         return process
@@ -124,7 +93,7 @@ class Cluster:
         return [process for process in self.processes if process.name.startswith(name)]
 
     async def leader_of(self, sale_id: int = 1) -> Process:
-        """The process that began the latest term of the sale (as its log tells)."""
+        """The process that began the latest term of the sale, according to the logs."""
         return (await self.term_of(sale_id))[1]
 
     async def term_of(
@@ -144,15 +113,16 @@ class Cluster:
     def dump(self) -> str:
         return "\n".join(f"--- {process.name} (pid {process.pid})\n{process.log}" for process in self.processes)
 
-    def kill_all(self) -> None:
+    async def kill_all(self) -> None:
         for process in self.processes:
-            if process.is_running():
-                process.resume()
-                process.kill()
+            process.kill()
+        with trio.CancelScope(shield=True):
+            for process in self.processes:
+                await process.wait()
 
 
 async def until(condition: Callable[[], object], *, seconds: float = START_SECONDS) -> None:
-    """Wait until `condition()` holds: for what tells nobody that it has changed."""
+    """Wait until `condition()` holds, for things that announce no change."""
     with trio.fail_after(seconds):
         while True:
             if condition():
@@ -164,7 +134,7 @@ async def until(condition: Callable[[], object], *, seconds: float = START_SECON
 async def running_cluster(
     database_url: str, redis_url: str, *, web: int = 0, inventory: int = 0, **settings: str
 ) -> AsyncIterator[tuple[Cluster, list[str]]]:
-    """A cluster with that many serving processes, and the addresses of its web processes. All die at the end."""
+    """A cluster with that many ready processes, and the addresses of its web processes. All are killed at the end."""
     async with trio.open_nursery() as nursery:
         cluster = Cluster(nursery, database_url, redis_url, settings)
         try:
@@ -185,5 +155,5 @@ async def running_cluster(
             sys.stderr.write(cluster.dump())
             raise
         finally:
-            cluster.kill_all()
+            await cluster.kill_all()
             nursery.cancel_scope.cancel()

@@ -1,4 +1,4 @@
-"""Real stores for tests: how the fixtures of conftest.py start, fill and remove them. No fake is in here."""
+"""Real stores for tests: how the fixtures of conftest.py start, fill and remove them. No fakes here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _numbers = itertools.count(1)
 
 @contextlib.contextmanager
 def private_directory() -> Iterator[Path]:
-    """A 0700 directory with a short path (it holds sockets), removed at the end: clusters are too big to keep."""
+    """A 0700 directory with a short path, since it holds sockets. Removed at the end: clusters are too big to keep."""
     folder = Path(tempfile.mkdtemp(prefix="ft-"))
     try:
         yield folder
@@ -30,33 +30,31 @@ def private_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def running_postgres(**settings: str) -> Iterator[EmbeddedPostgres]:
-    """A PostgreSQL of one's own, its database `flash` empty. `settings` are passed to the server."""
+    """A new PostgreSQL whose database `flash` is empty. `settings` are passed to the server."""
     with private_directory() as folder:
         server = EmbeddedPostgres(folder, settings=settings)
         try:
             server.start()
             yield server
         finally:
-            server.resume()
             server.kill()
 
 
 @contextlib.contextmanager
 def running_valkey() -> Iterator[EmbeddedValkey]:
-    """A Valkey of one's own, empty."""
+    """A new, empty Valkey."""
     with private_directory() as folder:
         server = EmbeddedValkey(folder)
         try:
             server.start()
             yield server
         finally:
-            server.resume()
             server.kill()
 
 
 @contextlib.contextmanager
 def fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a new database that is a copy of `flash`; sessions that are still open at the end are ended."""
+    """The URL of a new database, a copy of `flash`. Sessions still open at the end are terminated."""
     name = f"test_{next(_numbers)}"
     psql(server, f"CREATE DATABASE {name} TEMPLATE flash")
     try:
@@ -72,7 +70,7 @@ def apply_schema(server: EmbeddedPostgres) -> None:
 
 
 def psql(server: EmbeddedPostgres, sql: str, *, database: str = "postgres") -> str:
-    """Run `sql`; what it printed, one line a row, fields parted by `|`."""
+    """Run `sql` and return its output: one line a row, fields separated by `|`."""
     done = subprocess.run(
         [find_postgres() / "psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", server.socket_dir, "-U", "flash", database],
         input=sql,

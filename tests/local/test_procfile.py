@@ -1,4 +1,4 @@
-"""The Procfile under honcho alone, on stores of somebody else's: no `flash up`, no schema, nothing prepared."""
+"""The Procfile under plain honcho, on given stores: no `flash up`, no schema, nothing prepared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,12 +13,12 @@ import trio
 
 from flash.config import environment
 from flash.local.embedded import EmbeddedValkey
+from flash.processes.child import Child
+from flash.shutdown import HONCHO_KILL_SECONDS
 from flash.testing.client import Client
 from flash.testing.cluster import ROOT
 from tests.cluster.history import History, verify
 from tests.cluster.test_calendar import buy, connected, rows
-
-STOP_SECONDS = 5.0
 
 
 async def test_two_webs_and_two_inventories_serve_an_empty_database_and_sigterm_ends_them_all(
@@ -30,9 +29,10 @@ async def test_two_webs_and_two_inventories_serve_an_empty_database_and_sigterm_
     port = _free_ports()
     log = tmp_path / "honcho.log"
     with log.open("wb") as output:
-        honcho = await trio.lowlevel.open_process(
+        honcho = Child(
+            "honcho",
             [sys.executable, "-m", "honcho", "start", "-f", "Procfile", "-c", "web=2,inventory=2"],
-            cwd=ROOT,
+            directory=ROOT,
             env=environment(
                 DATABASE_URL=postgres,
                 REDIS_URL=valkey.url,
@@ -42,10 +42,9 @@ async def test_two_webs_and_two_inventories_serve_an_empty_database_and_sigterm_
                 PYTHONUNBUFFERED="1",
                 FLASH_SALE_SIZE="2",
             ),
-            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,
+            own_session=True,
         )
     addresses = [f"http://127.0.0.1:{port + n}" for n in (0, 1)]
     history = History()
@@ -60,16 +59,14 @@ async def test_two_webs_and_two_inventories_serve_an_empty_database_and_sigterm_
                     assert (await here.get("/health")).json() == {"status": "ok", "database": "ok", "redis": "ok"}
                     await buy(history, here, there, "ann", item)
         honcho.terminate()
-        with trio.fail_after(STOP_SECONDS):
+        with trio.fail_after(HONCHO_KILL_SECONDS):
             await honcho.wait()
     finally:
         pids = {int(pid) for pid in re.findall(r"started \(pid=(\d+)\)", log.read_text())}
         left = {pid for pid in pids if _is_there(pid)}
         for pid in left:
             os.killpg(pid, signal.SIGKILL)
-        if honcho.poll() is None:
-            os.killpg(honcho.pid, signal.SIGKILL)
-            await honcho.wait()
+        await honcho.stop([], to_group=True)
     text = log.read_text()
     assert len(pids) == 4, text
     assert not left, text
@@ -92,7 +89,7 @@ def _is_there(pid: int) -> bool:
 
 
 def _free_ports() -> int:
-    """The first of two ports in a row that nobody has."""
+    """The first of two adjacent free ports."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))

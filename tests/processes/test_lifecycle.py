@@ -206,7 +206,7 @@ async def test_a_worker_of_web_that_dies_takes_the_process_with_it(postgres: str
         await web.wait_for("UndefinedTableError")
 
 
-async def test_a_keeper_that_dies_takes_its_inventory_process_with_it(postgres: str, valkey: EmbeddedValkey) -> None:
+async def test_an_elector_that_dies_takes_its_inventory_process_with_it(postgres: str, valkey: EmbeddedValkey) -> None:
     async with running_cluster(postgres, valkey.url, inventory=1) as (cluster, _):
         (inventory,) = cluster.processes
         await rows(postgres, "ALTER TABLE sales RENAME TO elsewhere")

@@ -1,4 +1,4 @@
-"""Several web processes behind one port: they share it, are restarted, drain together and die with their supervisor."""
+"""What keeps processes running, and several web processes behind one port: shared, drained and ended together."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ import os
 import re
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from flash.local.embedded import EmbeddedValkey
-from flash.processes.supervisor import QUICK_DEATHS_MAX, CrashLoop, Supervisor
+from flash.processes.supervisor import (
+    QUICK_DEATH_SECONDS,
+    QUICK_DEATHS_MAX,
+    CrashLoop,
+    Supervisor,
+    explain,
+    keep_running,
+)
 from flash.testing.client import Client
 from flash.testing.cluster import Cluster, Process, running_cluster
 
@@ -101,12 +111,67 @@ async def test_the_processes_see_the_environment_of_their_supervisor(postgres: s
 async def test_a_crash_loop_ends_with_a_message_that_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('the disk is on fire')"]
     supervisor = Supervisor("web", command, 2, (), drain_seconds=1, backoff_seconds=0.001)
-    with pytest.RaisesGroup(pytest.RaisesExc(CrashLoop, match="keep dying right after their start")):
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(
+            CrashLoop, match="web process . keeps dying right after its start .*: its messages above say why"
+        )
+    ):
         await supervisor.run(trio.Event())
     assert capfd.readouterr().err.count("the disk is on fire") >= QUICK_DEATHS_MAX
 
 
-async def test_a_process_that_does_not_stop_is_killed() -> None:
+class Lives:
+    """A process that lives for as long as the next of `seconds`, then ends with exit code 7."""
+
+    def __init__(self, seconds: Sequence[float]) -> None:
+        self._seconds = iter(seconds)
+        self.started_at: list[float] = []
+
+    async def run(self) -> int:
+        self.started_at.append(trio.current_time())
+        await trio.sleep(next(self._seconds))
+        return 7
+
+
+async def test_the_pause_before_a_restart_doubles_with_each_quick_death_until_that_is_a_crash_loop(
+    autojump_clock: MockClock,
+) -> None:
+    lives, reports = Lives([1] * QUICK_DEATHS_MAX), list[str]()
+    with pytest.raises(
+        CrashLoop, match=r"it keeps dying .*5 times in a row, the last one ended with exit code 7.*: why"
+    ):
+        await keep_running("it", lives.run, trio.Event(), report=reports.append, why=lambda: "why")
+    began = lives.started_at[0]
+    assert [at - began for at in lives.started_at] == pytest.approx([0, 1.4, 3.2, 5.8, 8.8])
+    assert reports[0] == "it ended with exit code 7 after 1.0 s; starting it again in 0.4 s"
+    assert len(reports) == QUICK_DEATHS_MAX - 1
+
+
+async def test_a_life_that_is_long_enough_starts_the_count_anew(autojump_clock: MockClock) -> None:
+    lives = Lives([1, 1, 1, 1, QUICK_DEATH_SECONDS, 1, 1, 1, 1, 1])
+    with pytest.raises(CrashLoop):
+        await keep_running("it", lives.run, trio.Event(), report=lambda _: None)
+    assert len(lives.started_at) == 10
+
+
+async def test_a_death_after_the_stop_is_neither_reported_nor_followed_by_another_life(
+    autojump_clock: MockClock,
+) -> None:
+    lives, reports, stop = Lives([60]), list[str](), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(keep_running, "it", lives.run, stop, report=reports.append))
+        await trio.sleep(30)
+        stop.set()
+    assert (len(lives.started_at), reports) == (1, [])
+
+
+@pytest.mark.parametrize(("code", "text"), [(7, "7"), (0, "0"), (-9, "-9 (SIGKILL)"), (-200, "-200")])
+def test_an_exit_code_is_explained(code: int, text: str) -> None:
+    assert explain(code) == text
+
+
+async def test_a_process_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flash.shutdown.EXIT_SECONDS", 0.1)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(99)"
     read_end, write_end = os.pipe()
     code = f"import os; os.dup2({write_end}, 1); {deaf}"

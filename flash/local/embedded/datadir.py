@@ -1,6 +1,6 @@
-"""The directory below which the embedded stores keep everything, and who may use it: one `flash up` at a time.
+"""The directory in which the embedded stores keep everything. One `flash up` at a time may use it.
 
-Nothing here changes the mode or owner of a file or directory that we did not make ourselves.
+Nothing here changes the mode or owner of a file or directory that we did not create.
 """
 
 from __future__ import annotations
@@ -10,11 +10,8 @@ import fcntl
 import hashlib
 import os
 import shutil
-import signal
 import stat
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,7 +26,7 @@ _ELSEWHERE = "flash-4294967295-0123456789ab"
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn what the file system refuses into one sentence."""
+    """Turn an error of the file system into one sentence for the operator."""
     try:
         yield
     except OSError as error:
@@ -40,7 +37,7 @@ def explained() -> Iterator[None]:
 
 
 def prepare(data_dir: Path) -> Path:
-    """Make `data_dir` if it is missing; its absolute path."""
+    """Create `data_dir` if it is missing, and return its absolute path."""
     with explained():
         data_dir = data_dir.absolute()
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -49,7 +46,7 @@ def prepare(data_dir: Path) -> Path:
 
 
 def own_directory(path: Path, mode: int = 0o700) -> Path:
-    """Make the directory `path`, or see that it is one that we made. Raises `OperatorError` if it is another's."""
+    """Create the directory `path`, or check that it is ours alone. Raises `OperatorError` if it is not."""
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode)
     found = path.lstat()
@@ -59,7 +56,7 @@ def own_directory(path: Path, mode: int = 0o700) -> Path:
 
 
 def elsewhere(data_dir: Path, parent: Path, mode: int) -> Path:
-    """A directory of ours outside `data_dir` that always belongs to it."""
+    """A directory of ours outside `data_dir`, the same one whenever asked."""
     return own_directory(parent / f"flash-{os.geteuid()}-{fingerprint(str(data_dir))}", mode)
 
 
@@ -68,7 +65,7 @@ def fingerprint(text: str) -> str:
 
 
 def socket_directory(data_dir: Path) -> Path:
-    """Where the stores listen: `run/`, or a private place below the temporary directory if that path is too long."""
+    """Where the stores listen: `run/`, or a private temporary directory if that path is too long for a socket."""
     with explained():
         if _has_room(data_dir / "run"):
             return own_directory(data_dir / "run")
@@ -81,7 +78,7 @@ def _has_room(folder: Path) -> bool:
 
 
 def give(path: Path, uid: int) -> None:
-    """Let `uid` own our tree at `path`, if we are root. The top goes last, so it tells whether all is done."""
+    """Make `uid` the owner of our tree at `path`, if we are root. The top goes last: it tells whether all is done."""
     if os.geteuid() != 0 or path.lstat().st_uid == uid:
         return
     for folder, folders, files in os.walk(path, topdown=False):
@@ -91,7 +88,7 @@ def give(path: Path, uid: int) -> None:
 
 
 def copy_once(source: Path, target: Path) -> Path:
-    """A copy of the tree `source` at `target`, made completely or not at all."""
+    """Copy the tree `source` to `target`, completely or not at all."""
     if not target.exists():
         unfinished = target.with_name(target.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -102,7 +99,7 @@ def copy_once(source: Path, target: Path) -> Path:
 
 @contextlib.contextmanager
 def locked(data_dir: Path) -> Iterator[None]:
-    """Hold `data_dir` for this process alone; the kernel lets go when we die, however we die."""
+    """Reserve `data_dir` for this process. The kernel releases it when we die, however we die."""
     with explained():
         descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -111,7 +108,7 @@ def locked(data_dir: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
             raise OperatorError(
-                f"`flash up` is running here already (pid {holder}, data in {data_dir}): "
+                f"`flash up` is already running here (pid {holder}, data in {data_dir}): "
                 "stop it, or set FLASH_DATA_DIR to another directory"
             ) from None
         os.ftruncate(descriptor, 0)
@@ -119,58 +116,3 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def stop_orphan(pid_file: Path, marker: str, first: signal.Signals, patience_seconds: float = 10.0) -> None:
-    """End what a killed run has left behind: the process named in `pid_file`, if its command line holds `marker`."""
-    pid = _read_pid(pid_file)
-    if pid is None or marker not in command_line(pid):
-        return
-    for how in (first, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, how)
-        deadline = time.monotonic() + patience_seconds
-        while marker in command_line(pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-
-def _read_pid(pid_file: Path) -> int | None:
-    try:
-        pid = int(pid_file.read_text().split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pid if pid > 1 else None
-
-
-def command_line(pid: int) -> str:
-    """How the process was started; empty if there is no such process."""
-    if not Path("/proc/self/cmdline").exists():
-        done = subprocess.run(
-            ["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        return done.stdout
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def children_of(parent: int) -> list[int]:
-    """The processes that `parent` has started and that still run."""
-    if Path("/proc/self/stat").exists():
-        return [pid for pid in _pids() if _parent(pid) == parent]
-    done = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = (line.split() for line in done.stdout.splitlines())
-    return [int(pid) for pid, ppid in pairs if int(ppid) == parent]
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _parent(pid: int) -> int | None:
-    """The parent of `pid` as Linux tells it; the name of the program, before it, may hold anything but ends at `)`."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return None

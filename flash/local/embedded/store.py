@@ -1,6 +1,6 @@
-"""A store as a child process of ours: started, watched and stopped. Which store it is, the subclasses say.
+"""A store as a child process of ours: started, stopped, killed, frozen. The subclasses say which store it is.
 
-Synchronous on purpose: `flash up` and the tests call it, no service process does.
+Synchronous on purpose: test fixtures have no event loop. No process of the service uses it.
 """
 
 from __future__ import annotations
@@ -9,22 +9,25 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, ClassVar
 
 from flash.config import environment
 from flash.errors import OperatorError
-from flash.local.embedded import datadir
-from flash.local.embedded.run_as import RunAs
+from flash.local.embedded import datadir, leftovers
+from flash.processes.child import Child, Steps
+from flash.processes.run_as import RunAs
 
-_READY_POLL_SECONDS = 0.005
+READY_POLL_SECONDS = 0.005
+_LAST_SIGNAL_SECONDS = 0.5
+_KILLED_SECONDS = 10.0
 _LOG_BYTES_MAX = 10_000_000
 
 
-class Store:
+class Store(ABC):
     """One child process that is a store. Start, stop, kill, pause and resume it as often as you like."""
 
     name: ClassVar[str]
@@ -33,7 +36,7 @@ class Store:
 
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = datadir.prepare(data_dir)
-        self.process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._frozen: list[int] = []
 
     @property
@@ -41,30 +44,35 @@ class Store:
         return self.data_dir / "log" / f"{self.name.lower()}.log"
 
     @property
-    def pid(self) -> int:
-        assert self.process is not None, f"{self.name} was not started"
-        return self.process.pid
+    def child(self) -> Child:
+        """The process that was started last."""
+        assert self._child is not None, f"{self.name} was not started"
+        return self._child
 
     @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    @property
+    @abstractmethod
     def home(self) -> Path:
-        """Where its data lies."""
-        raise NotImplementedError
+        """Where it keeps its data."""
+
+    @abstractmethod
+    def launch(self) -> None:
+        """Start it without waiting."""
+
+    @abstractmethod
+    def is_ready(self) -> bool:
+        """Whether it answers a real connection."""
 
     def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
+        return self._child is not None and self._child.is_running()
 
     def start(self, timeout_seconds: float = 60.0) -> None:
         """Start it and wait until it answers. Raises `OperatorError` with the last line of its log if it does not."""
         self.launch()
         self.wait_ready(timeout_seconds)
-
-    def launch(self) -> None:
-        """Start it without waiting."""
-        raise NotImplementedError
-
-    def is_ready(self) -> bool:
-        """Whether it answers a real connection."""
-        raise NotImplementedError
 
     def wait_ready(self, timeout_seconds: float = 60.0, keep_waiting: Callable[[], None] = lambda: None) -> None:
         """Wait until it answers; `keep_waiting` is called meanwhile and may raise."""
@@ -73,34 +81,44 @@ class Store:
             keep_waiting()
             if not self.is_running() or time.monotonic() > deadline:
                 self.kill()
-                raise OperatorError(f"{self.name} did not start: {last_line(self.log)} (see {self.log})")
-            time.sleep(_READY_POLL_SECONDS)
+                raise self.start_error()
+            time.sleep(READY_POLL_SECONDS)
+
+    def start_error(self) -> OperatorError:
+        return OperatorError(f"{self.name} did not start: {self.last_words()}")
+
+    def last_words(self) -> str:
+        """Why it ended, as far as its log tells, and where that log is."""
+        return f"{last_line(self.log)} (see {self.log})"
 
     def ask_to_stop(self) -> None:
         """Begin an orderly stop; `stop` waits for it."""
-        self._signal(self.stop_signal)
+        if self.is_running():
+            self.child.signal(self.stop_signal)
 
     def stop(self, patience_seconds: float = 3.0) -> None:
-        """Stop it in an orderly way, and by force where that takes longer than `patience_seconds`."""
+        """Stop it in an orderly way, or by force if that takes longer than `patience_seconds`."""
         self.resume()
-        for how, patience in (
-            (self.stop_signal, patience_seconds),
-            (self.last_signal, 0.5),
-            (signal.SIGKILL, 10.0),
-        ):
-            self._signal(how)
-            if self._ends_within(patience):
-                return
+        if self.is_running():
+            self.child.stop_blocking(self.stop_steps(patience_seconds))
+
+    def stop_steps(self, patience_seconds: float) -> Steps:
+        return [(self.stop_signal, patience_seconds), (self.last_signal, _LAST_SIGNAL_SECONDS)]
 
     def kill(self) -> None:
         """`kill -9`, as a crash would."""
         self.resume()
-        self._signal(signal.SIGKILL)
-        self._ends_within(10.0)
+        if self.is_running():
+            self.child.kill()
+            self.child.wait_blocking(_KILLED_SECONDS)
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): connections stay open and nothing answers."""
-        self._frozen = self._family()
+        """Freeze it and all that it has started (SIGSTOP): connections stay open and nothing answers.
+
+        A frozen PostgreSQL postmaster alone would leave the open sessions answering.
+        """
+        if self.is_running():
+            self._frozen = [self.pid, *leftovers.descendants(self.pid)]
         for pid in self._frozen:
             os.kill(pid, signal.SIGSTOP)
 
@@ -110,36 +128,24 @@ class Store:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._frozen.pop(), signal.SIGCONT)
 
-    def _family(self) -> list[int]:
-        return [self.pid] if self.is_running() else []
-
-    def _signal(self, how: signal.Signals) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(how)
-
-    def _ends_within(self, patience_seconds: float) -> bool:
-        try:
-            if self.process is not None:
-                self.process.wait(patience_seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
     def _spawn(self, run_as: RunAs, directory: Path, program: list[str]) -> None:
-        assert not self.is_running(), f"{self.name} runs already"
+        assert not self.is_running(), f"{self.name} is running already"
         with datadir.explained(), open_log(self.log) as log:
-            self.process = subprocess.Popen(
-                run_as.command(directory, program, self.stop_signal),
-                stdin=subprocess.DEVNULL,
+            self._child = Child(
+                self.name,
+                program,
+                directory=directory,
+                env=environment(LC_ALL="C"),
                 stdout=log,
                 stderr=log,
-                env=environment(LC_ALL="C"),
-                start_new_session=True,  # the terminal's Ctrl-C is for us alone
+                own_session=True,  # the terminal's Ctrl-C is for us alone
+                run_as=run_as,
+                death_signal=self.stop_signal,
             )
 
 
 def ask(path: Path, question: bytes) -> bytes:
-    """The first bytes that whoever listens at `path` answers to `question`; nothing if nobody does within 100 ms."""
+    """The first bytes of the answer of whoever listens at `path`; empty if none comes within 100 ms."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(0.1)
         try:
@@ -152,7 +158,7 @@ def ask(path: Path, question: bytes) -> bytes:
 
 @contextlib.contextmanager
 def open_log(path: Path) -> Iterator[IO[bytes]]:
-    """`path` to append to; a long one is set aside first, and one that is older than that forgotten."""
+    """`path` to append to. A long one is renamed first, replacing the one renamed before."""
     if path.exists() and path.stat().st_size > _LOG_BYTES_MAX:
         path.replace(path.with_suffix(".old"))
     with path.open("ab") as log:
@@ -160,7 +166,7 @@ def open_log(path: Path) -> Iterator[IO[bytes]]:
 
 
 def last_line(log: Path) -> str:
-    """What a store said last that explains its end."""
+    """The last line of a store's log that explains its end."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 20_000))
@@ -168,10 +174,4 @@ def last_line(log: Path) -> str:
     except OSError as error:
         return str(error)
     telling = [line for line in lines[-12:] if any(word in line for word in ("FATAL", "PANIC", "error:", "launch:"))]
-    return (telling or lines or ["it said nothing"])[-1].strip()
-
-
-def children_of(parent: int) -> list[int]:
-    done = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
-    pairs = (line.split() for line in done.stdout.splitlines())
-    return [int(pid) for pid, ppid in pairs if int(ppid) == parent]
+    return (telling or lines or ["it logged nothing"])[-1].strip()

@@ -1,0 +1,67 @@
+"""What `flash up` prints, in honcho's format. It goes on quietly when nobody reads any more.
+
+Colours only on a terminal, and not if `NO_COLOR` is set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import trio
+from honcho.colour import get_colours
+from honcho.printer import Message, Printer
+
+from flash.config import environment
+
+_SYSTEM = "system"
+_PIECE_BYTES_MAX = 65_536
+"""A line longer than this is printed in pieces."""
+
+
+class Output:
+    """Prints whole lines on stdout, each with the time and the name of its process."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        width = max(map(len, (_SYSTEM, *names)))
+        self._printer = Printer(sys.stdout, width=width, colour=not environment().get("NO_COLOR"))
+        self._colours = dict(zip(names, get_colours(), strict=False))
+
+    def say(self, text: str) -> None:
+        """Print `text` as it is."""
+        self._try(lambda: print(text, flush=True))  # noqa: T201
+
+    def system(self, text: str) -> None:
+        """Print a line about the processes."""
+        self._line(_SYSTEM, text.encode())
+
+    async def pass_on(self, name: str, stream: trio.abc.ReceiveStream) -> None:
+        """Print what a process writes, line by line, until it ends."""
+        rest = b""
+        async with stream:
+            async for piece in stream:
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    self._line(name, line)
+                if len(rest) > _PIECE_BYTES_MAX:
+                    self._line(name, rest)
+                    rest = b""
+        if rest:
+            self._line(name, rest)
+
+    def _line(self, name: str, line: bytes) -> None:
+        message = Message("line", line or b" ", datetime.now(), name, self._colours.get(name))
+        self._try(lambda: self._printer.write(message))
+
+    def _try(self, write: Callable[[], None]) -> None:
+        """A reader that has gone (a closed pipe or terminal) is no reason to stop the service."""
+        try:
+            write()
+        except OSError:
+            with contextlib.suppress(OSError):  # from now on, and for Python's own flush at exit
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, sys.stdout.fileno())
+                os.close(nowhere)
