@@ -1,4 +1,4 @@
-"""A server that answers a constant: the ceiling of what a web process could do. A program: own, hypercorn or stock.
+"""A server that answers a constant: the ceiling of what a web process could do. A program: builtin, hypercorn or stock.
 
 The first two are the service's HTTP side under that FLASH_HTTP with everything behind it taken out; the third is
 Hypercorn as it comes, with the smallest ASGI application there is. All answer with as many bytes as a checkout does.
@@ -90,5 +90,5 @@ async def main(server: Server) -> None:
 
 
 if __name__ == "__main__":
-    servers: dict[str, Server] = {"own": service, "hypercorn": partial(service, is_builtin=False), "stock": stock}
+    servers: dict[str, Server] = {"builtin": service, "hypercorn": partial(service, is_builtin=False), "stock": stock}
     trio.run(main, servers[sys.argv[1]])

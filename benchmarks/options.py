@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=_number(int, 20, 1_000_000), default=10_000, metavar="N", help="items of a sale (10000)")
     add("--sizes", type=_numbers(20, 1_000_000), default=(), metavar="N,N…", help="also the cost a sale of these sizes")
     add("--clients", type=counts, default=(16, 64, 256, 1024), metavar="N,N…", help="buyers (16,64,256,1024)")
-    add("--http", choices=("own", "hypercorn"), help="FLASH_HTTP of the service (default: as it is set)")
+    add("--http", choices=("builtin", "hypercorn"), help="FLASH_HTTP of the service (default: as it is set)")
     add("--url", type=_loopback, help="measure the service that runs there, e.g. http://127.0.0.1:8080")
     add("--rate", type=_number(float, 0.1, 1e6), metavar="R", help="also an open loop of R sales a second")
     add("--ceiling-seconds", type=_number(float, 0.05, 60), default=2.0, metavar="S", help="for each ceiling (2)")

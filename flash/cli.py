@@ -33,7 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not __debug__:
         return _report(NO_ASSERTIONS, 2)
     options = _parser().parse_args(arguments)
-    options.arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         config = Config.from_env()
         for name in options.needs:

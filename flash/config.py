@@ -13,8 +13,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from flash.domain import COMMAND_BATCH_MAX, COMMAND_LIFE_SECONDS_MAX
 from flash.errors import ConfigError
-from flash.purchase_rpc.messages import COMMANDS_MAX, TTL_MS_MAX
 from flash.settings import Setting, one_of, seconds, setting, text, url, whole
 from flash.shutdown import EXIT_SECONDS, HONCHO_KILL_SECONDS
 
@@ -71,7 +71,7 @@ class Config:
         "FLASH_REQUEST_TIMEOUT",
         5.0,
         0.1,
-        TTL_MS_MAX / 1000,  # the leader takes no command that would live longer
+        COMMAND_LIFE_SECONDS_MAX,  # the leader takes no command that would live longer
         "how long a purchase may take before it is answered with 503",
     )
     drain_seconds: float = seconds(
@@ -89,7 +89,7 @@ class Config:
         "FLASH_CHECKOUT_WAITING_MAX", 4_096, 1, 1_000_000, "attempts that may wait in one web process"
     )
     checkout_workers: int = whole("FLASH_CHECKOUT_WORKERS", 2, 1, 64, "checkout statements in flight at once")
-    purchase_batch_max: int = whole("FLASH_PURCHASE_BATCH_MAX", 500, 1, COMMANDS_MAX, "purchases in one commit")
+    purchase_batch_max: int = whole("FLASH_PURCHASE_BATCH_MAX", 500, 1, COMMAND_BATCH_MAX, "purchases in one commit")
     purchase_waiting_max: int = whole(
         "FLASH_PURCHASE_WAITING_MAX", 4_096, 1, 1_000_000, "purchases that may wait in one web process"
     )
@@ -174,7 +174,7 @@ class Config:
         for variable, path in named.items():
             if path is None and any(named.values()):
                 yield f"{variable} is not set: FLASH_TLS_CERT and FLASH_TLS_KEY go together, set both or neither"
-            elif path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+            elif path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
                 yield f"{variable}={str(path)!r}: expected a PEM file that this user can read"
 
     def _unwise(self) -> Iterator[str]:

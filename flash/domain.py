@@ -19,6 +19,11 @@ Epoch = NewType("Epoch", int)
 RequestId = NewType("RequestId", str)
 """Names one purchase request permanently: `key:` and the client's Idempotency-Key, or `auto:` and random text."""
 
+COMMAND_BATCH_MAX = 10_000
+"""Purchase commands that travel and are decided together."""
+COMMAND_LIFE_SECONDS_MAX = 60
+"""Nobody waits for a purchase command longer than this."""
+
 
 class Refusal(enum.Enum):
     """Why a purchase was not made; the value is the `code` that the client reads."""

@@ -16,6 +16,8 @@ import orjson
 
 from flash.codes import pack, unpack
 from flash.domain import (
+    COMMAND_BATCH_MAX,
+    COMMAND_LIFE_SECONDS_MAX,
     CheckoutId,
     Command,
     ItemId,
@@ -33,10 +35,9 @@ from flash.domain import (
 WAKE_UP_STREAM = "flash:bell"
 """A stream of hints that something about sales or leases has changed. Losing one costs at most a second."""
 SCHEDULER_LEASE = "{clock}:lease"
-COMMANDS_MAX = 10_000
+COMMANDS_MAX = COMMAND_BATCH_MAX
 """Commands in one entry; a longer one is not ours."""
-TTL_MS_MAX = 60_000
-"""Nobody waits for a command longer than this; `flash.config` keeps the request time-out within it."""
+_TTL_MS_MAX = COMMAND_LIFE_SECONDS_MAX * 1000
 _REPLY_KEY_START, _REPLY_KEY_END = "{web:", "}:replies"
 
 
@@ -101,7 +102,7 @@ def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
         raise ValueError(f"not a batch of commands for sale {sale_id}")
     if not (batch.reply_to.startswith(_REPLY_KEY_START) and batch.reply_to.endswith(_REPLY_KEY_END)):
         raise ValueError(f"{batch.reply_to!r} is not where a web process reads its replies")
-    if not 0 <= batch.ttl_ms <= TTL_MS_MAX:
+    if not 0 <= batch.ttl_ms <= _TTL_MS_MAX:
         raise ValueError(f"{batch.ttl_ms} ms is longer than anybody waits")
     return batch
 

@@ -187,6 +187,13 @@ async def test_a_process_told_to_stop_while_postgresql_says_nothing_exits_0(
                 await stops_in_time([process])
 
 
+async def test_a_process_warns_of_unwise_settings_when_it_starts(tmp_path: Path) -> None:
+    async with running_cluster(f"postgresql://x@/x?host={tmp_path}", f"unix://{tmp_path}/none") as (cluster, _):
+        web = await cluster.start("web", FLASH_HTTP="own", FLASH_LEASE_TTL="30")
+        await web.wait_for("WARNING .*FLASH_HTTP=own is now called FLASH_HTTP=builtin")
+        await web.wait_for(r"WARNING .*FLASH_LEASE_TTL \(30\) is not below FLASH_REQUEST_TIMEOUT")
+
+
 async def test_inventory_told_to_stop_while_it_waits_for_valkey_exits_0(postgres: str, tmp_path: Path) -> None:
     async with running_cluster(postgres, f"unix://{tmp_path}/none") as (cluster, _):
         process = await cluster.start("inventory")
