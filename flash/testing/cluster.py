@@ -68,11 +68,13 @@ class Process:
         return self._process.poll() is None
 
     async def follow(self) -> None:
+        """Read its log until it ends."""
         assert self._process.stderr is not None
-        async for piece in self._process.stderr:
-            self.log += bytes(piece).decode()
-            self._more.set()
-            self._more = trio.Event()
+        async with self._process.stderr:
+            async for piece in self._process.stderr:
+                self.log += bytes(piece).decode()
+                self._more.set()
+                self._more = trio.Event()
 
 
 class Cluster:
@@ -144,11 +146,15 @@ class Cluster:
     def dump(self) -> str:
         return "\n".join(f"--- {process.name} (pid {process.pid})\n{process.log}" for process in self.processes)
 
-    def kill_all(self) -> None:
+    async def kill_all(self) -> None:
+        """Kill what still runs and see it end, even if we are cancelled."""
         for process in self.processes:
             if process.is_running():
                 process.resume()
                 process.kill()
+        with trio.CancelScope(shield=True):
+            for process in self.processes:
+                await process.wait()
 
 
 async def until(condition: Callable[[], object], *, seconds: float = START_SECONDS) -> None:
@@ -185,5 +191,5 @@ async def running_cluster(
             sys.stderr.write(cluster.dump())
             raise
         finally:
-            cluster.kill_all()
+            await cluster.kill_all()
             nursery.cancel_scope.cancel()
