@@ -92,6 +92,8 @@ class Load:
             if time.perf_counter() > deadline or self.lost > LOST_MAX:
                 self.is_finished = False
                 break
+        for client in self._clients:
+            client.sock.close()
         self.seconds = self._last_answer - self._begun
         self.cpu_seconds = time.process_time() - self._cpu_before
 

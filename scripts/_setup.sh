@@ -1,24 +1,36 @@
-# Sourced by the scripts beside it: makes .venv and installs the pinned packages, but only when something has changed.
-# It needs Python 3.11 to 3.13 and nothing else; uv is used when it is on the PATH, because it is faster.
+# Sourced by the scripts beside it: makes a virtual environment with the pinned packages, but only when something changed.
+# It needs Python 3.11 to 3.13 with the venv module and nothing else. uv is used when it is on the PATH: it is faster.
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 venv="$root/.venv"
+python="" # the interpreter of the environment; empty for the first that fits
+
+say() {
+    echo "flash: $*" >&2
+}
 
 fail() {
-    echo "flash: $*" >&2
+    say "$*"
     exit 1
 }
 
-# The first interpreter that is new enough and not too new: trio-asyncio does not import on 3.14.
-find_python() {
-    local name
-    for name in python3.13 python3.12 python3.11 python3 python; do
-        if "$name" -I -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then
-            command -v "$name"
+# use_python VERSION: work with this interpreter in an environment of its own, .venvs/VERSION.
+use_python() {
+    python="$(find_python "$1")"
+    [ -n "$python" ] || fail "Python $1 is not on this machine, or lacks its venv module"
+    venv="$root/.venvs/$1"
+}
+
+# ensure_venv REQUIREMENTS: the development environment holds all that the service needs, so every script accepts it.
+ensure_venv() {
+    local requirements="$1" known
+    for known in "$requirements" requirements-dev.txt; do
+        if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(fingerprint "$known")" ]; then
+            [ -x "$venv/bin/flash" ] || link_project
             return
         fi
     done
-    fail "Python 3.11, 3.12 or 3.13 is needed and none is on the PATH: install one"
+    make_venv "$requirements"
 }
 
 # What the environment was made from. Another interpreter, other pins or a moved project make it anew.
@@ -28,40 +40,105 @@ fingerprint() {
     echo "$1 $hash $root $(readlink "$venv/bin/python" 2>/dev/null || echo none)"
 }
 
-# ensure_venv REQUIREMENTS: the stamp is written last, so an interrupted installation is done again.
-# The development environment holds all that the service needs, so `scripts/run` is content with it too.
-ensure_venv() {
-    local requirements="$1" known
-    for known in "$requirements" requirements-dev.txt; do
-        if [ -x "$venv/bin/python" ] && [ "$(cat "$venv/stamp" 2>/dev/null)" = "$(fingerprint "$known")" ]; then
-            return
-        fi
-    done
-    make_venv "$requirements"
+# The stamp is written last, so an interrupted installation starts again next time.
+make_venv() {
+    local requirements="$1"
+    python="${python:-$(find_python 3.13 3.12 3.11)}"
+    [ -n "$python" ] || fail "Python 3.11, 3.12 or 3.13 with its venv module is needed and not found: install one"
+    trap interrupted INT TERM HUP
+    rm -rf "$venv"
+    command -v uv >/dev/null && with_uv "$requirements" || with_pip "$requirements"
+    say "compiling the project"
+    link_project
+    interruptible "$venv/bin/python" -m compileall -q "$root/flash" || true # it would be compiled when first imported
+    fingerprint "$requirements" >"$venv/stamp"
+    trap - INT TERM HUP
+    say "ready: $venv/bin/flash"
 }
 
-# uv brings certificates and a cache of its own, which may not suit this machine: then pip does it.
-install_with_uv() {
-    UV_SYSTEM_CERTS=1 uv venv --quiet --no-project --python "$1" "$venv" &&
-        UV_SYSTEM_CERTS=1 uv pip install --quiet --no-config --python "$venv/bin/python" --only-binary :all: \
-            --require-hashes -r "$root/$2" && return
-    echo "flash: uv could not install the packages (the reason is above), trying pip" >&2
+# find_python VERSION...: the path of the first such interpreter that really runs and can make environments, or nothing.
+# The PATH comes first; a version that pyenv has but has not activated is found where pyenv keeps it.
+find_python() {
+    local version candidate
+    for version in "$@"; do
+        for candidate in "python$version" python3 python; do
+            path_of "$candidate" "$version" && return
+        done
+    done
+    for version in "$@"; do
+        for candidate in "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/$version".*/bin/python; do
+            path_of "$candidate" "$version" && return
+        done
+    done
+    return 0 # nothing printed: there is none
+}
+
+path_of() {
+    "$1" -I - "$2" 2>/dev/null <<'EOF'
+import ensurepip, sys, venv
+if sys.argv[1] != "%d.%d" % sys.version_info[:2]:
+    sys.exit(1)
+print(sys.executable)
+EOF
+}
+
+with_pip() {
+    say "making $venv with $python"
+    interruptible "$python" -m venv --clear "$venv" || fail "$python could not make an environment (the reason is above)"
+    say "installing $(count "$1") packages of $1"
+    interruptible "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: \
+        --require-hashes -r "$root/$1" || fail "the pinned packages could not be installed (the reason is above)"
+}
+
+# uv brings certificates and a cache of its own, which may not suit this machine. Then pip does it.
+with_uv() {
+    say "making $venv with $python, by uv"
+    export UV_SYSTEM_CERTS=1
+    interruptible uv venv --quiet --no-project --python "$python" "$venv" &&
+        say "installing $(count "$1") packages of $1" &&
+        interruptible uv pip install --quiet --no-config --python "$venv/bin/python" --only-binary :all: \
+            --require-hashes -r "$root/$1" && return
+    say "uv could not install the packages (the reason is above), trying pip"
     return 1
 }
 
-make_venv() {
-    local requirements="$1" python
-    python="$(find_python)"
-    echo "flash: installing into $venv (only this once)" >&2
-    rm -rf "$venv"
-    if ! { command -v uv >/dev/null && install_with_uv "$python" "$requirements"; }; then
-        rm -rf "$venv"
-        "$python" -m venv "$venv" || fail "$python cannot make a virtual environment: install its venv module"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --require-hashes -r "$root/$requirements" ||
-            fail "the pinned packages could not be installed (the reason is above)"
-    fi
-    # The package itself is not built, since a build would fetch its tools unpinned: a path file lets Python find it.
-    echo "$root" >"$("$venv/bin/python" -I -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/flash-project.pth"
-    "$venv/bin/python" -m compileall -q "$root/flash" || true
-    fingerprint "$requirements" >"$venv/stamp"
+count() {
+    grep -c '^[a-z].*==' "$root/$1"
+}
+
+# The package itself is not built, since that would fetch the build's tools unpinned. A path file lets Python find it, and
+# bin/flash is what an installer would write: a line of sh that is also Python, since a `#!` line cannot hold blanks.
+link_project() {
+    "$venv/bin/python" -I - "$root" "$venv/bin/flash" <<'EOF'
+import shlex, sys, sysconfig
+from pathlib import Path
+
+root, command = sys.argv[1:]
+Path(sysconfig.get_path("purelib"), "flash-project.pth").write_text(root + "\n")
+Path(command).write_text(f"""#!/bin/sh
+'''exec' {shlex.quote(sys.executable)} "$0" "$@"
+' '''
+import sys
+from flash.cli import main
+sys.exit(main())
+""")
+Path(command).chmod(0o755)
+EOF
+}
+
+# A child in a process group of its own does not see Ctrl-C: we do, and end it without a traceback.
+interruptible() {
+    set -m
+    "$@" </dev/null &
+    child=$!
+    set +m
+    wait "$child"
+}
+
+interrupted() {
+    trap - INT TERM HUP
+    kill -TERM -- "-$child" 2>/dev/null || true
+    wait "$child" 2>/dev/null || true
+    say "the installation was interrupted; it starts again next time"
+    exit 130
 }

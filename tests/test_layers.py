@@ -19,6 +19,7 @@ LAYERS = {
     "flash.domain": 0,
     "flash.errors": 0,
     "flash.shutdown": 0,
+    "flash.table": 0,
     "flash.inventory": 1,
     "flash.codes": 1,
     "flash.catalog": 1,
@@ -114,7 +115,7 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
     [
         ("trio_asyncio", {"flash.bridge"}),
         ("asyncio", {"flash.bridge"}),
-        ("asyncpg", {"flash.stores.postgres", "flash.audit"}),
+        ("asyncpg", {"flash.stores.postgres", "flash.audit.reading"}),
         (
             "redis",
             {

@@ -114,6 +114,7 @@ class Cluster:
         return "\n".join(f"--- {process.name} (pid {process.pid})\n{process.log}" for process in self.processes)
 
     async def kill_all(self) -> None:
+        """Kill what still runs and see it end, even if we are cancelled."""
         for process in self.processes:
             process.kill()
         with trio.CancelScope(shield=True):

@@ -6,7 +6,7 @@ import re
 import time
 from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
@@ -242,9 +242,10 @@ async def test_a_malformed_checkout_gets_the_reason_and_is_recorded_and_fails_no
     async with (
         # with one worker and a locked table, everything that arrives meanwhile is one batch
         open_shop(postgres, valkey.url, FLASH_CHECKOUT_WORKERS="1", FLASH_DATABASE_TIMEOUT="20") as shop,
+        AsyncExitStack() as closing,
         trio.open_nursery() as nursery,
     ):
-        clients = {query: Client(shop.address) for query in queries}
+        clients = {query: await closing.enter_async_context(Client(shop.address)) for query in queries}
         for client in clients.values():
             assert (await client.get("/livez")).status == 200
 
@@ -254,7 +255,8 @@ async def test_a_malformed_checkout_gets_the_reason_and_is_recorded_and_fails_no
         await shop.database.rows("BEGIN")
         await shop.database.rows("LOCK TABLE checkouts IN ACCESS EXCLUSIVE MODE")
         async with trio.open_nursery() as attempts:
-            attempts.start_soon(attempt, Client(shop.address), "user_id=first&id=1")
+            first = await closing.enter_async_context(Client(shop.address))
+            attempts.start_soon(attempt, first, "user_id=first&id=1")
             await shop.database.wait_for_somebody_waiting()
             for query, client in clients.items():
                 attempts.start_soon(attempt, client, query)
@@ -728,20 +730,20 @@ async def test_readiness_ends_when_the_process_is_told_to_stop(postgres: str, va
     async with open_shop(postgres, valkey.url) as shop:
         web = next(process for process in shop.cluster.processes if process.name.startswith("web"))
         host, _, port = shop.address.removeprefix("http://").partition(":")
-        stream = await trio.open_tcp_stream(host, int(port))
-        # a request whose body has not arrived yet is in flight, so it is answered although the stop comes first
-        await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
-        for _ in range(20):
-            await shop.client.get("/livez")
-        web.terminate()
-        await web.wait_for("SIGTERM received")
-        await stream.send_all(b"x")
-        received = b""
-        while piece := await stream.receive_some(65536):
-            received += piece
-        assert received.startswith(b"HTTP/1.1 503 ")
-        assert received.endswith(b'\r\n\r\n{"status":"error"}')
-        assert await web.wait() == 0
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            # a request whose body has not arrived yet is in flight, so it is answered although the stop comes first
+            await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
+            for _ in range(20):
+                await shop.client.get("/livez")
+            web.terminate()
+            await web.wait_for("SIGTERM received")
+            await stream.send_all(b"x")
+            received = b""
+            while piece := await stream.receive_some(65536):
+                received += piece
+            assert received.startswith(b"HTTP/1.1 503 ")
+            assert received.endswith(b'\r\n\r\n{"status":"error"}')
+            assert await web.wait() == 0
 
 
 async def test_a_full_queue_is_reported_at_once_and_a_missing_leader_as_an_unknown_outcome(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -86,7 +87,7 @@ def wait_nothing_left(up: Up) -> None:
 def procfile(folder: Path, **kinds: str) -> Path:
     """A Procfile whose entries are stand-ins: name=kind."""
     path = folder / "Procfile"
-    path.write_text("".join(f"{name}: exec python {STUB} {kind}\n" for name, kind in kinds.items()))
+    path.write_text("".join(f"{name}: exec python {shlex.quote(str(STUB))} {kind}\n" for name, kind in kinds.items()))
     return path
 
 

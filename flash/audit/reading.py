@@ -1,0 +1,134 @@
+"""Reads one snapshot and runs the checks on it. The only file of the audit that knows asyncpg.
+
+Everything is read in one read-only transaction, so an audit may run beside a live service and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+import trio
+
+from flash import bridge
+from flash.audit.checks import CHECKS, Check
+from flash.audit.report import CheckResult, Report, SaleSummary
+from flash.config import mask
+from flash.errors import OperatorError
+
+ROWS_MAX = 20
+"""How many offending rows of one check are shown; all of them are counted."""
+
+
+def read(url: str, sale_id: int | None) -> Report:
+    """Connect to `url` and audit it, in a Trio loop of its own.
+
+    Raises `OperatorError` if the database cannot be reached, lacks the tables or breaks off.
+    """
+    return trio.run(_read, url, sale_id)
+
+
+async def _read(url: str, sale_id: int | None) -> Report:
+    async with bridge.open_loop():
+        try:
+            return await bridge.call_asyncio(_connect_and_audit, url, sale_id)
+        except OperatorError as error:
+            failure = error
+    raise failure  # outside the loop's nursery, which would wrap it in a group
+
+
+async def _connect_and_audit(url: str, sale_id: int | None) -> Report:
+    try:
+        connection = await asyncpg.connect(url, **_connection_options(url))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError, OverflowError) as error:
+        raise OperatorError(f"PostgreSQL at {mask(url)} cannot be reached: {_reason(error)}") from error
+    try:
+        return await audit(connection, sale_id)
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        message = f"the database at {mask(url)} does not have this version's tables ({error}): run `flash migrate`"
+        raise OperatorError(message) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise OperatorError(f"the audit of {mask(url)} could not be finished: {_reason(error)}") from error
+    finally:
+        connection.terminate()
+
+
+async def audit(connection: asyncpg.Connection[asyncpg.Record], sale_id: int | None = None) -> Report:
+    """Read and judge one snapshot of all sales, or of `sale_id` alone. Call it on the asyncio side of the bridge."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        taken_at = await connection.fetchval("SELECT now()")
+        attempts: dict[int | None, dict[str, int]] = defaultdict(dict)
+        for row in await connection.fetch(ATTEMPTS, sale_id):
+            attempts[row["sale_id"]][row["outcome"]] = row["attempts"]
+        return Report(
+            taken_at,
+            tuple(SaleSummary(**row, attempts=attempts[row["id"]]) for row in await connection.fetch(SALES, sale_id)),
+            attempts[None],
+            tuple([await _run(connection, check, sale_id) for check in CHECKS]),
+        )
+
+
+async def _run(connection: asyncpg.Connection[asyncpg.Record], check: Check, sale_id: int | None) -> CheckResult:
+    rows = [dict(row) for row in await connection.fetch(_FIRST_ROWS.format(check.sql), sale_id)]
+    broken = max((row.pop("broken") for row in rows), default=0)
+    return CheckResult(check.name, check.promise, broken, tuple(rows))
+
+
+def _connection_options(url: str) -> dict[str, Any]:
+    """More patient than the service: the checks sort a million purchases several times."""
+    options: dict[str, Any] = {
+        "timeout": 10.0,
+        "command_timeout": 660.0,
+        "server_settings": {
+            "application_name": "flash audit",
+            "statement_timeout": "600s",
+            "lock_timeout": "60s",
+            "idle_in_transaction_session_timeout": "60s",
+            "work_mem": "64MB",
+            "jit": "off",
+        },
+    }
+    if not _may_use_tls(url):
+        options["ssl"] = False
+    return options
+
+
+def _may_use_tls(url: str) -> bool:
+    """False for a local server, unless the URL asks for TLS: probing one for TLS was seen to hang the loop."""
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    host = query.get("host", [parts.hostname or ""])[0]
+    return "sslmode" in query or not (host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1"))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+SALES = """
+WITH buyer AS (
+    SELECT sale_id, user_id, count(*) AS bought FROM purchases
+    WHERE $1::bigint IS NULL OR sale_id = $1 GROUP BY sale_id, user_id
+), total AS (
+    SELECT sale_id, sum(bought)::bigint AS purchases, count(*) AS buyers, max(bought) AS most
+    FROM buyer GROUP BY sale_id
+)
+SELECT s.id, s.starts_at, s.first_item_id, s.stock, s.user_limit, s.sold, coalesce(t.purchases, 0) AS purchases,
+       coalesce(t.buyers, 0) AS buyers, coalesce(t.most, 0) AS most_by_one_user, s.epoch, s.sold_out_at
+FROM sales s LEFT JOIN total t ON t.sale_id = s.id
+WHERE $1::bigint IS NULL OR s.id = $1
+ORDER BY s.starts_at, s.id
+"""
+
+# An attempt on a sale that was withdrawn before it opened counts as an attempt on no sale.
+ATTEMPTS = """
+SELECT s.id AS sale_id, a.outcome, sum(a.attempts)::bigint AS attempts
+FROM (SELECT sale_id, outcome, count(*) AS attempts FROM checkouts
+      WHERE $1::bigint IS NULL OR sale_id = $1 GROUP BY sale_id, outcome) a
+LEFT JOIN (SELECT DISTINCT id FROM sales) s ON s.id = a.sale_id
+GROUP BY s.id, a.outcome ORDER BY s.id, a.outcome
+"""
+
+_FIRST_ROWS = f"SELECT *, count(*) OVER () AS broken FROM ({{}}) AS offender ORDER BY 1, 2 LIMIT {ROWS_MAX}"
