@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from flash import table
 from flash.config import Config, mask, settings
 from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, first_of
 
@@ -105,10 +106,7 @@ def _config(config: Config, options: argparse.Namespace) -> int:
         shown = {setting.variable: _plain(getattr(config, name)) for name, setting in settings()}
         sys.stdout.write(json.dumps(shown, indent=2) + "\n")
         return 0
-    lines = config.lines()
-    widths = [max(len(line[column]) for line in lines) for column in (0, 1)]
-    for variable, value, meaning in lines:
-        sys.stdout.write(f"{variable:<{widths[0]}}  {value:<{widths[1]}}  {meaning}\n")
+    sys.stdout.write("\n".join([*table.lines(config.lines()), ""]))
     return 0
 
 

@@ -36,8 +36,12 @@ def seconds(variable: str, default: float, low: float, high: float, help: str) -
 
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if urlsplit(text).scheme not in schemes:
+        parts = urlsplit(text)
+        if parts.scheme not in schemes:
             raise ValueError(text)
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's may name several
+            if urlsplit(f"//{host}").port == 0:  # raises ValueError itself if it can be no port
+                raise ValueError(text)
         return text
 
     return parse

@@ -13,7 +13,7 @@ import pytest
 
 from flash.audit import CHECKS, ROWS_MAX, audit, main
 from flash.config import Config
-from flash.errors import OperatorError
+from flash.errors import ConfigError, OperatorError
 from tests.corruptions import CLEAN_HISTORY, CORRUPTIONS, NO_CONSTRAINTS, Corruption
 
 
@@ -160,7 +160,7 @@ def test_the_audit_reads_one_snapshot_and_cannot_write(postgres: str) -> None:
     assert set(seen) == {("repeatable read", "on")}
 
 
-@pytest.mark.parametrize("place", ["/flash?host={nowhere}", "127.0.0.1:1/flash", "127.0.0.1:99999/flash"])
+@pytest.mark.parametrize("place", ["/flash?host={nowhere}", "127.0.0.1:1/flash"])
 def test_an_unreachable_database_is_an_operator_error(place: str, tmp_path: Path) -> None:
     url = "postgresql://postgres:secret@" + place.format(nowhere=tmp_path)
     with pytest.raises(OperatorError, match="cannot be reached") as failure:
@@ -168,8 +168,8 @@ def test_an_unreachable_database_is_an_operator_error(place: str, tmp_path: Path
     assert "secret" not in str(failure.value)
 
 
-def test_an_unset_database_is_an_operator_error() -> None:
-    with pytest.raises(OperatorError, match="DATABASE_URL"):
+def test_an_unset_database_is_a_wrong_setting() -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URL"):
         main(Config(), as_json=False, sale_id=None)
 
 

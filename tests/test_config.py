@@ -155,6 +155,19 @@ def test_a_password_is_masked_wherever_a_url_may_hold_one(text: str, shown: str)
     assert mask(text) == shown
 
 
+@pytest.mark.parametrize("url", ["postgresql://h:99999/flash", "postgresql://h:0/flash", "postgresql://a:1,b:x/flash"])
+def test_a_url_with_an_impossible_port_is_a_wrong_setting(url: str) -> None:
+    with pytest.raises(ConfigError, match="DATABASE_URL"):
+        Config.from_env({"DATABASE_URL": url})
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://a:1,b:2/flash", "postgresql://u:p@[::1]:5432/flash", "postgresql:///flash"]
+)
+def test_a_url_may_name_several_hosts_or_none(url: str) -> None:
+    assert Config.from_env({"DATABASE_URL": url}).database_url == url
+
+
 def test_a_wrong_url_is_reported_without_its_password() -> None:
     with pytest.raises(ConfigError) as caught:
         Config.from_env({"DATABASE_URL": "postgres//u:hunter2@h"})

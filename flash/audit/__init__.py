@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from flash import bridge
 from flash.audit import rendering
 from flash.audit.checks import CHECKS as CHECKS
 from flash.audit.reading import ROWS_MAX as ROWS_MAX
@@ -18,9 +19,7 @@ def main(config: Config, *, as_json: bool, sale_id: int | None) -> int:
 
     Raises `OperatorError` if the database cannot be read or does not know `sale_id`.
     """
-    if config.database_url is None:
-        raise OperatorError("DATABASE_URL is not set: name the database to audit")
-    report = read(config.database_url, sale_id)
+    report = bridge.run_in_loop(read, config.require("database_url"), sale_id)
     if report.is_clean and not report.sales and sale_id is not None:
         raise OperatorError(f"there is no sale {sale_id} in this database")
     sys.stdout.write(rendering.as_json(report) if as_json else rendering.as_text(report))

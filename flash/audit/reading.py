@@ -6,51 +6,40 @@ Everything is read in one read-only transaction, so an audit may run beside a li
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
-import trio
 
 from flash import bridge
 from flash.audit.checks import CHECKS, Check
 from flash.audit.report import CheckResult, Report, SaleSummary
 from flash.config import mask
-from flash.errors import OperatorError
+from flash.errors import OperatorError, Unavailable, reason_of
+from flash.stores.postgres import connect
 
 ROWS_MAX = 20
 """How many offending rows of one check are shown; all of them are counted."""
 
 
-def read(url: str, sale_id: int | None) -> Report:
-    """Connect to `url` and audit it, in a Trio loop of its own.
+async def read(url: str, sale_id: int | None) -> Report:
+    """Connect to `url` and audit it.
 
     Raises `OperatorError` if the database cannot be reached, lacks the tables or breaks off.
     """
-    return trio.run(_read, url, sale_id)
-
-
-async def _read(url: str, sale_id: int | None) -> Report:
-    async with bridge.open_loop():
-        try:
-            return await bridge.call_asyncio(_connect_and_audit, url, sale_id)
-        except OperatorError as error:
-            failure = error
-    raise failure  # outside the loop's nursery, which would wrap it in a group
+    return await bridge.call_asyncio(_connect_and_audit, url, sale_id)
 
 
 async def _connect_and_audit(url: str, sale_id: int | None) -> Report:
     try:
-        connection = await asyncpg.connect(url, **_connection_options(url))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError, OverflowError) as error:
-        raise OperatorError(f"PostgreSQL at {mask(url)} cannot be reached: {_reason(error)}") from error
+        connection = await connect(url, **CONNECTION_OPTIONS)
+    except Unavailable as error:
+        raise OperatorError(f"{mask(url)}: {error}") from error
     try:
         return await audit(connection, sale_id)
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
         message = f"the database at {mask(url)} does not have this version's tables ({error}): run `flash migrate`"
         raise OperatorError(message) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        raise OperatorError(f"the audit of {mask(url)} could not be finished: {_reason(error)}") from error
+        raise OperatorError(f"the audit of {mask(url)} could not be finished: {reason_of(error)}") from error
     finally:
         connection.terminate()
 
@@ -76,35 +65,19 @@ async def _run(connection: asyncpg.Connection[asyncpg.Record], check: Check, sal
     return CheckResult(check.name, check.promise, broken, tuple(rows))
 
 
-def _connection_options(url: str) -> dict[str, Any]:
-    """More patient than the service: the checks sort a million purchases several times."""
-    options: dict[str, Any] = {
-        "timeout": 10.0,
-        "command_timeout": 660.0,
-        "server_settings": {
-            "application_name": "flash audit",
-            "statement_timeout": "600s",
-            "lock_timeout": "60s",
-            "idle_in_transaction_session_timeout": "60s",
-            "work_mem": "64MB",
-            "jit": "off",
-        },
-    }
-    if not _may_use_tls(url):
-        options["ssl"] = False
-    return options
-
-
-def _may_use_tls(url: str) -> bool:
-    """False for a local server, unless the URL asks for TLS: probing one for TLS was seen to hang the loop."""
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    host = query.get("host", [parts.hostname or ""])[0]
-    return "sslmode" in query or not (host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1"))
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+CONNECTION_OPTIONS = {
+    "timeout": 10.0,
+    "command_timeout": 660.0,
+    "server_settings": {
+        "application_name": "flash audit",
+        "statement_timeout": "600s",
+        "lock_timeout": "60s",
+        "idle_in_transaction_session_timeout": "60s",
+        "work_mem": "64MB",
+        "jit": "off",
+    },
+}
+"""More patient than the service: the checks sort a million purchases several times."""
 
 
 SALES = """

@@ -46,7 +46,7 @@ class Finding:
 def doctor(config: Config) -> int:
     """Print one line for each finding. Returns 1 if one of them is a failure, else 0."""
     failed = False
-    for check in (_python, _embedded, _data_dir, _disk, _port, _postgres, _redis, _open_files):
+    for check in (_python, _settings, _embedded, _data_dir, _disk, _port, _postgres, _redis, _open_files):
         for finding in check(config):
             failed = failed or finding.verdict == "fail"
             sys.stdout.write(f"{finding.verdict:<4}  {finding.subject:<16}  {finding.text}\n")
@@ -59,6 +59,11 @@ def _python(_config: Config) -> Iterator[Finding]:
         yield Finding("ok", "Python", version)
     else:
         yield Finding("fail", "Python", f"{version}: use 3.11, 3.12 or 3.13")
+
+
+def _settings(config: Config) -> Iterator[Finding]:
+    for warning in config.warnings():
+        yield Finding("warn", "settings", warning)
 
 
 def _embedded(config: Config) -> Iterator[Finding]:
