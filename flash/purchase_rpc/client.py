@@ -135,7 +135,7 @@ class PurchaseClient:
             batch = messages.CommandBatch(self._replies, max(0, int((expires_at - now) * 1000)), commands)
             adds.append(("XADD", messages.inbox_key(sale_id), "*", "c", messages.encode_commands(batch)))
             adds.append(("PEXPIRE", messages.inbox_key(sale_id), _INBOX_MS))
-        ids = (await self._sender.converse(*adds))[::2]
+        ids = (await self._sender.execute(*adds))[::2]
         for (sale_id, expires_at, commands), entry_id in zip(batches, ids, strict=True):
             entry = _Sent(sale_id, entry_id, expires_at, {number for number, _ in commands})
             self._entry_of.update(dict.fromkeys(entry.open, entry))
@@ -162,7 +162,7 @@ class PurchaseClient:
         """The entries after `last`. Those that are `done` with are deleted in the same round trip."""
         read: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", _READ_BLOCK_MS, "STREAMS", self._replies, last)
         delete: list[RedisCommand] = [("XDEL", self._replies, *done)] if done else []
-        *_, answer = await self._listener.converse(*delete, read, block_seconds=_READ_BLOCK_MS / 1000)
+        *_, answer = await self._listener.execute(*delete, read, block_seconds=_READ_BLOCK_MS / 1000)
         streams = streams_of(answer)
         return streams[0][1] if streams else []
 
@@ -213,14 +213,14 @@ class PurchaseClient:
         for entry in void:
             self._forget(entry)
         if void:
-            await self._sender.converse(*(("XDEL", messages.inbox_key(entry.sale_id), entry.id) for entry in void))
+            await self._sender.execute(*(("XDEL", messages.inbox_key(entry.sale_id), entry.id) for entry in void))
 
     async def _send_lost_again(self) -> None:
         """An entry that is gone although commands of it are open will not be answered: send these again."""
         old = list(self._entries)
         if not old:
             return
-        found = await self._sender.converse(
+        found = await self._sender.execute(
             *(("XRANGE", messages.inbox_key(entry.sale_id), entry.id, entry.id) for entry in old)
         )
         lost = [entry for entry, here in zip(old, found, strict=True) if not here and entry.open]

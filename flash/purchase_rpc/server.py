@@ -91,7 +91,7 @@ class PurchaseServer:
 
     async def notify(self) -> None:
         """Wake every host's reader, ours too: a sale or a lease has changed."""
-        await self._writer.converse(("XADD", messages.WAKE_UP_STREAM, "MAXLEN", 16, "*", "r", "1"))
+        await self._writer.execute(("XADD", messages.WAKE_UP_STREAM, "MAXLEN", 16, "*", "r", "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
         """Answer, then forget the entries that are done. None as outcome: dropped, nobody waits for it."""
@@ -111,7 +111,7 @@ class PurchaseServer:
             commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
         if commands:
-            await self._writer.converse(*commands)
+            await self._writer.execute(*commands)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -176,13 +176,13 @@ class PurchaseServer:
             *positions.values(),
         )
         # TIME is answered after the read has returned, in the same round trip
-        answer, (seconds, microseconds) = await self._reader.converse(read, ("TIME",), block_seconds=block_ms / 1000)
+        answer, (seconds, microseconds) = await self._reader.execute(read, ("TIME",), block_seconds=block_ms / 1000)
         streams = [(key.decode(), entries) for key, entries in streams_of(answer)]
         return streams, int(seconds) * 1e3 + int(microseconds) / 1e3
 
     async def _add_dead_letter(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         flat = [part for field in fields.items() for part in field]
-        await self._writer.converse(
+        await self._writer.execute(
             ("XADD", messages.dead_letter_key(inbox.sale_id), "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat),
             ("PEXPIRE", messages.dead_letter_key(inbox.sale_id), _DEAD_LETTERS_MS),
             ("XDEL", inbox.key, entry_id),
