@@ -28,7 +28,7 @@ def main() -> int:
     try:
         chosen = options.parse(sys.argv[1:])
         config = Config.from_env()
-        findings = Findings(machine.facts(sys.argv[1:]))
+        findings = Findings(machine.describe(sys.argv[1:]))
         raise_file_limit()  # the children inherit it
         if not trio.run(_run, chosen, config, findings):
             sys.stderr.write("flash: interrupted; everything that was started has been stopped\n")
@@ -64,12 +64,12 @@ async def _run(chosen: options.Options, config: Config, findings: Findings) -> b
 
     async def measure() -> None:
         nonlocal is_finished
-        with trio.move_on_after(chosen.timeout_seconds):
+        with trio.move_on_after(chosen.timeout):
             async with bridge.open_loop():
                 await (suite.run_external(chosen.url, config.database_url) if chosen.url else suite.run())
             is_finished = True
         if not is_finished:
-            seconds = f"{chosen.timeout_seconds:.0f} seconds"
+            seconds = f"{chosen.timeout:.0f} seconds"
             raise OperatorError(f"not finished after {seconds}: raise --timeout, or measure less")
         nursery.cancel_scope.cancel()
 

@@ -20,7 +20,7 @@ import asyncpg
 import trio
 
 from benchmarks import service_stores
-from benchmarks.findings import Ceilings, CommitFigures
+from benchmarks.findings import Ceilings, Commits
 from benchmarks.stats import Latency, summary
 from flash import bridge
 
@@ -63,7 +63,7 @@ def measure_ceilings(plan: CeilingPlan) -> Ceilings:
     return Ceilings(commits, round_trips, version)
 
 
-async def _measure_postgres(plan: CeilingPlan) -> tuple[list[CommitFigures], Latency]:
+async def _measure_postgres(plan: CeilingPlan) -> tuple[list[Commits], Latency]:
     url = urlunsplit(urlsplit(plan.database_url)._replace(path=f"/{_DATABASE}"))
     async with bridge.open_loop():
         await bridge.call_asyncio(_create_database, plan.database_url)
@@ -79,7 +79,7 @@ async def _create_database(url: str) -> None:
     await connection.close()
 
 
-async def _commit(seller: service_stores.Seller, batch: int, seconds: float) -> CommitFigures:
+async def _commit(seller: service_stores.Seller, batch: int, seconds: float) -> Commits:
     """Record and sell `batch` rows per commit until `seconds` of committing are over."""
     recording = selling = 0.0
     commits = -1  # the first one, which prepares the statements, is not counted
@@ -96,8 +96,7 @@ async def _commit(seller: service_stores.Seller, batch: int, seconds: float) -> 
             recording += between - started
             selling += time.perf_counter() - resumed
     rows = commits * batch
-    checkout_us, purchase_us = 1e6 * recording / rows, 1e6 * selling / rows
-    return CommitFigures(batch, checkout_us, purchase_us, 1e6 / (checkout_us + purchase_us))
+    return Commits(batch, 1e6 * recording / rows, 1e6 * selling / rows)
 
 
 async def _measure_link(plan: CeilingPlan) -> tuple[Latency, str]:
@@ -108,7 +107,8 @@ async def _measure_link(plan: CeilingPlan) -> tuple[Latency, str]:
             await link.execute(("XADD", _STREAM, "*", "c", _PAYLOAD))
 
         (info,) = await link.execute(("INFO", "server"))
-        version = re.search(rb"(?:valkey|redis)_version:(\S+)", info)
+        # Valkey gives the version of Redis that it is compatible with as well, and first
+        version = re.search(rb"valkey_version:(\S+)", info) or re.search(rb"redis_version:(\S+)", info)
         return await _time(add, plan.trips), version[1].decode() if version else "unknown"
 
 

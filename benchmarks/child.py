@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 async def call_in_child(function: Callable[[Plan], Result], plan: Plan) -> Result:
-    """`function(plan)`, while we do nothing. If cancelled, the process is killed.
+    """`function(plan)`. If cancelled, the process is killed.
 
     Raises `OperatorError` if it fails; its traceback is on our stderr.
     """
@@ -33,7 +33,7 @@ async def call_in_child(function: Callable[[Plan], Result], plan: Plan) -> Resul
             [sys.executable, "-m", "benchmarks.child"],
             stdin=pickle.dumps((function, plan)),
             capture_stdout=True,
-            env=python_environment(),
+            env=environment(PYTHONPATH=str(ROOT)),
             start_new_session=True,  # the terminal's Ctrl-C is for us alone
             deliver_cancel=_kill,
         )
@@ -45,11 +45,6 @@ async def call_in_child(function: Callable[[Plan], Result], plan: Plan) -> Resul
 
 async def _kill(process: trio.Process) -> None:
     process.kill()
-
-
-def python_environment(**settings: str) -> dict[str, str]:
-    """Ours with `settings`; the project is found wherever the child is started."""
-    return environment(PYTHONPATH=str(ROOT), PYTHONUNBUFFERED="1", **settings)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,18 @@ from urllib.parse import urlsplit
 import trio
 
 from benchmarks import usage
-from benchmarks.child import python_environment
+from benchmarks.child import ROOT
 from benchmarks.load.messages import Address
 from benchmarks.usage import Usage
+from flash.config import environment
 from flash.errors import OperatorError
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
-from flash.local.embedded.store import last_line
 from flash.testing.cluster import Process
 from flash.testing.stores import private_directory
 
+Stores = tuple[EmbeddedPostgres, EmbeddedValkey]
+
 _WATCH_SECONDS = 0.05
-_SALE_PERIOD_SECONDS = "86400"
-"""The cluster's own scheduler stays out of the way: the oracle opens the sales that are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +35,11 @@ class Cluster:
     """Where the web processes listen, and what runs. At an external target, nothing that runs is ours."""
 
     addresses: list[Address]
-    processes: Sequence[Process] = ()
-    stores: Sequence[EmbeddedPostgres | EmbeddedValkey] = ()
+    processes: Sequence[Process | EmbeddedPostgres | EmbeddedValkey] = ()
 
     def usage(self) -> list[Usage]:
         """What each process has used so far."""
-        running = [(process.name, process.pid) for process in self.processes]
-        running += [(store.name, store.pid) for store in self.stores]
-        return [usage.of_process(name, pid) for name, pid in running]
-
-
-Stores = tuple[EmbeddedPostgres, EmbeddedValkey]
+        return [usage.of_process(process.name, process.pid) for process in self.processes]
 
 
 @contextmanager
@@ -67,85 +61,72 @@ def running_stores() -> Iterator[Stores]:
 
 @asynccontextmanager
 async def running_cluster(stores: Stores, *, web: int, inventory: int, http: str) -> AsyncIterator[Cluster]:
-    """That many processes of each kind, listening."""
-    postgres, valkey = stores
+    """That many processes of each kind, listening. The oracle opens the sales; the scheduler stays out of the way."""
     settings = {
-        "DATABASE_URL": postgres.url,
-        "REDIS_URL": valkey.url,
+        "DATABASE_URL": stores[0].url,
+        "REDIS_URL": stores[1].url,
         "FLASH_HOST": "127.0.0.1",
         "PORT": "0",
         "WEB_CONCURRENCY": "1",
-        "FLASH_SALE_PERIOD": _SALE_PERIOD_SECONDS,
+        "FLASH_SALE_PERIOD": "86400",
         "FLASH_HTTP": "hypercorn" if http == "hypercorn" else "",  # empty: the default, which is our own
     }
     counts = {"inventory": inventory, "web": web}
     programs = {f"{kind}.{n}": ("flash", kind) for kind, count in counts.items() for n in range(1, count + 1)}
-    async with _running(programs, settings, stores) as processes:
+    async with _running(programs, settings) as processes:
         addresses = [await _address(process) for process in processes if process.name.startswith("web")]
-        yield Cluster(addresses, processes, stores)
+        yield Cluster(addresses, [*processes, *stores])
 
 
 @asynccontextmanager
 async def running_baseline(server: str, count: int) -> AsyncIterator[Cluster]:
     """`count` processes of one of the servers of `benchmarks.baseline`."""
     programs = {f"{server}.{n}": ("benchmarks.baseline", server) for n in range(1, count + 1)}
-    async with _running(programs) as processes:
+    async with _running(programs, {}) as processes:
         yield Cluster([await _address(process) for process in processes], processes)
 
 
 @asynccontextmanager
-async def _running(
-    programs: Mapping[str, tuple[str, ...]],
-    settings: Mapping[str, str] | None = None,
-    stores: Sequence[EmbeddedPostgres | EmbeddedValkey] = (),
-) -> AsyncIterator[list[Process]]:
+async def _running(programs: Mapping[str, Sequence[str]], settings: Mapping[str, str]) -> AsyncIterator[list[Process]]:
     """Processes that must not die while the block lasts, and that end with it."""
     processes: list[Process] = []
     async with trio.open_nursery() as nursery:
         try:
             for name, words in programs.items():
-                processes.append(Process(name, await _start(words, settings or {})))
+                process = await trio.lowlevel.open_process(
+                    [sys.executable, "-m", *words],
+                    env=environment(PYTHONPATH=str(ROOT), **settings),
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # the terminal's Ctrl-C is for us alone
+                )
+                processes.append(Process(name, process))
                 nursery.start_soon(processes[-1].follow)
-            nursery.start_soon(_watch, processes, stores)
+            nursery.start_soon(_watch, processes)
             yield processes
         finally:
             nursery.cancel_scope.cancel()  # from here on, a death is no news
-            for process in processes:
-                process.kill()
+            for running in processes:
+                running.kill()
             with trio.CancelScope(shield=True):
-                for process in processes:
-                    await process.wait()
+                for running in processes:
+                    await running.wait()
 
 
-async def _start(words: Sequence[str], settings: Mapping[str, str]) -> trio.Process:
-    return await trio.lowlevel.open_process(
-        [sys.executable, "-m", *words],
-        env=python_environment(**settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        start_new_session=True,  # the terminal's Ctrl-C is for us alone
-    )
-
-
-async def _watch(processes: Sequence[Process], stores: Sequence[EmbeddedPostgres | EmbeddedValkey]) -> None:
+async def _watch(processes: Sequence[Process]) -> None:
     while True:
         for process in processes:
             if not process.is_running():
                 last = (process.log.strip().splitlines() or ["it said nothing"])[-1]
                 raise OperatorError(f"{process.name} has died by itself: {last}")
-        for store in stores:
-            if not store.is_running():
-                raise OperatorError(f"{store.name} has died by itself: {last_line(store.log)}")
         await trio.sleep(_WATCH_SECONDS)
 
 
 async def _address(process: Process) -> Address:
     try:
-        found = await process.wait_for(r"listening on (http://\S+)")
+        parts = urlsplit((await process.wait_for(r"listening on (http://\S+)"))[1])
     except AssertionError as error:
         raise OperatorError(str(error)) from error
-    parts = urlsplit(found[1])
     assert parts.hostname is not None
     assert parts.port is not None
     return parts.hostname, parts.port

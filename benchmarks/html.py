@@ -28,78 +28,49 @@ the peak of the largest process of its kind, which for PostgreSQL includes share
 database after each sale and judged by <code>flash audit</code>. No figure is a pass or a fail.</p>
 """
 
-STYLE = (
-    f":root{{--paper:#faf8f4;{';'.join(f'--{name}:{pair[0]}' for name, pair in COLOURS.items())}}}"
-    "@media (prefers-color-scheme: dark){:root{--paper:#141310;"
-    f"{';'.join(f'--{name}:{pair[1]}' for name, pair in COLOURS.items())}}}}}"
-    """
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif;
-font-variant-numeric:tabular-nums}
-main{max-width:1120px;margin:0 auto;padding:44px 20px 72px}
-h1{font-size:28px;font-weight:650;margin:0 0 4px}
-h2{font-size:20px;font-weight:650;margin:56px 0 12px}
-p{max-width:68ch;margin:0 0 12px}
-ul{max-width:80ch;padding-left:20px}
-.good{color:var(--green)}.bad{color:var(--accent)}
-.facts{color:var(--soft);font-size:14px;max-width:none;overflow-wrap:anywhere}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(170px,1fr));gap:28px;margin:40px 0 0}
-.tiles p{margin:0;color:var(--soft);font-size:14px;line-height:1.4}
-.tiles b{display:block;color:var(--ink);font-size:44px;font-weight:650;line-height:1.15}
-figure{margin:52px 0 0}
-figure svg{width:100%;height:auto;max-width:980px;display:block}
-.scroll{overflow-x:auto}
-table{border-collapse:collapse;font-size:14px;white-space:nowrap}
-th,td{padding:5px 0 5px 24px;text-align:right;border-bottom:1px solid var(--rule)}
-th{color:var(--soft);font-weight:400;vertical-align:bottom;white-space:pre-line}
-th:first-child,td:first-child{padding-left:0;text-align:left}
-@media (max-width:640px){main{padding:24px 14px}.tiles{grid-template-columns:1fr 1fr;gap:20px}.tiles b{font-size:28px}
-figure{overflow-x:auto}figure svg{min-width:560px}}
-"""
-)
-
 
 def render(findings: Findings, pictures: Sequence[Picture]) -> str:
     """The whole document."""
-    verdict = findings.verdict()
-    kind = "bad" if findings.wrong else "good"
-    doubts = [text for kind, text in remarks(findings) if kind != "not measured"]
-    facts = [*findings.machine.lines(), f"$ {findings.machine.command}"]
-    facts += [f"{name}={value}" for name, value in findings.machine.settings.items()]
-    versions = ", ".join(f"{name} {text}" for name, text in findings.machine.versions.items())
+    facts = "<br>".join(escape(f"{name}: {fact}") for name, fact in findings.machine.facts.items())
+    verdict = f'<p class="{"bad" if findings.wrong else "good"}"><b>{escape(findings.verdict())}.</b></p>'
     parts = [
-        f'<h1>flash benchmark</h1>\n<p class="{kind}"><b>{escape(_sentence(verdict))}</b></p>',
-        _list(doubts),
-        f'<p class="facts">{"<br>".join(map(escape, facts))}</p>',
-        _tiles(findings),
+        f"<h1>flash benchmark</h1>{verdict}",
+        _list(text for kind, text in remarks(findings) if kind != "not measured"),
+        f'<p class="facts">{facts}</p>{_tiles(findings)}',
         *(f"<figure>{picture.svg}</figure>" for picture in pictures),
         *map(_table, tables(findings)),
         f"<h2>How it was measured</h2>{METHOD}",
         f"<h2>What was not measured</h2>{_list(findings.not_measured)}",
-        f'<p class="facts">{escape(versions)}</p>',
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>flash benchmark, {findings.machine.date}</title>\n<style>{STYLE}</style>\n</head>\n"
+        f"<title>flash benchmark</title>\n<style>\n{_style()}</style>\n</head>\n"
         f"<body>\n<main>\n{chr(10).join(parts)}\n</main>\n</body>\n</html>\n"
     )
 
 
+def _style() -> str:
+    light, dark = (";".join(f"--{name}:{pair[n]}" for name, pair in COLOURS.items()) for n in (0, 1))
+    themes = (
+        f":root{{--paper:#faf8f4;{light}}}\n@media (prefers-color-scheme: dark){{:root{{--paper:#141310;{dark}}}}}\n"
+    )
+    return themes + Path(__file__).with_name("report.css").read_text()
+
+
 def _tiles(findings: Findings) -> str:
     """The figures that one looks for first, of the fastest sale."""
-    closed = findings.closed_loops()
+    closed = [sale for sale in findings.sales if sale.kind == "clients"]
     if not closed:
         return "<p>No sale was measured.</p>"
     best = max(closed, key=lambda sale: sale.sales_per_second)
-    share = best.ratios.get(HANDLER)
     tiles = [
         (number(best.sales_per_second), "sales per second, each two durable requests"),
-        (f"{best.seconds:.2f} s", f"for a sale of {best.size:,} with {best.clients:,} clients"),
+        (f"{best.seconds:.2f} s", f"for a sale of {best.size:,} with {best.measured.clients:,} clients"),
         (number(best.load.accepted["purchase"].p99_ms) + " ms", "p99 of a purchase in that sale"),
         (number(best.cpu_us_per_sale) + " µs", "of CPU per sale, all processes and stores"),
-        (number(share and share * 100) + " %", "of what its HTTP handler does with a constant"),
+        (number(100 * best.ratios.get(HANDLER, 0)) + " %", "of what its HTTP handler does with a constant"),
     ]
     return '<div class="tiles">' + "".join(f"<p><b>{big}</b>{small}</p>" for big, small in tiles) + "</div>"
 
@@ -112,26 +83,21 @@ def _table(table: Table) -> str:
 
 
 def _list(texts: Iterable[str]) -> str:
-    items = "".join(f"<li>{escape(_sentence(text))}</li>" for text in texts)
+    items = "".join(f"<li>{escape(text[:1].upper() + text[1:])}.</li>" for text in texts)
     return f"<ul>{items}</ul>" if items else ""
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
 def write_docs(folder: Path, findings: Findings, pictures: Sequence[Picture]) -> None:
     """Replace what stands between the marks in `folder/benchmarks.md`. Raises `OperatorError` if they are missing."""
-    page = folder / "benchmarks.md"
-    text = page.read_text()
-    if BEGIN not in text or END not in text:
+    page, plots = folder / "benchmarks.md", folder / "benchmarks"
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
         raise OperatorError(f"{page} has no place for a result: it needs the lines {BEGIN} and {END}")
-    (folder / "benchmarks").mkdir(exist_ok=True)
-    for old in (folder / "benchmarks").glob("*.svg"):
+    plots.mkdir(exist_ok=True)
+    for old in plots.glob("*.svg"):
         old.unlink()
     for picture in pictures:
-        (folder / "benchmarks" / f"{picture.name}.svg").write_text(picture.svg)
-    links = [f"![{picture.title}](benchmarks/{picture.name}.svg)" for picture in pictures]
-    page.write_text(
-        f"{text.partition(BEGIN)[0]}{BEGIN}\n\n{markdown(findings, links)}\n\n{END}{text.partition(END)[2]}"
-    )
+        (plots / f"{picture.name}.svg").write_text(picture.svg)
+    links = [f"![{picture.title}]({plots.name}/{picture.name}.svg)" for picture in pictures]
+    page.write_text(f"{before}{BEGIN}\n\n{markdown(findings, links)}\n\n{END}{after}")

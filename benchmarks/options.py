@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import ipaddress
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -24,8 +23,7 @@ settings: all FLASH_… variables reach the service; DATABASE_URL counts only wi
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(argparse.Namespace):
     """What to measure. `web` and `clients` are tried one by one, `sizes` with one number of clients.
 
     `http` is None where the service's FLASH_HTTP decides.
@@ -40,7 +38,7 @@ class Options:
     url: str | None
     rate: float | None
     ceiling_seconds: float
-    timeout_seconds: float
+    timeout: float
     json: Path | None
     html: Path | None
     docs: Path | None
@@ -56,7 +54,7 @@ def parse(arguments: Sequence[str]) -> Options:
 
     Raises `OperatorError` for a result that could not be written: better now than after minutes.
     """
-    options = Options(**vars(_parser().parse_args(arguments)))
+    options = _parser().parse_args(arguments, Options())
     for file in (options.json, options.html, options.docs and options.docs / "benchmarks.md"):
         if file is not None and not file.absolute().parent.is_dir():
             raise OperatorError(f"{file} cannot be written: there is no directory {file.absolute().parent}")
@@ -64,9 +62,8 @@ def parse(arguments: Sequence[str]) -> Options:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="scripts/bench", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=DESCRIPTION, formatter_class=raw)
     add = parser.add_argument
     clients = (16, 64, 256, 1024)
     add("--web", type=_several(1, 64), default=(1,), metavar="N[,N…]", help="web processes (1)")
@@ -78,8 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--url", type=_loopback, help="measure the service that runs there, e.g. http://127.0.0.1:8080")
     add("--rate", type=_number(float, 0.1, 1e6), metavar="R", help="also an open loop of R sales per second")
     add("--ceiling-seconds", type=_number(float, 0.05, 60), default=2.0, metavar="S", help="for each ceiling (2)")
-    add("--timeout", dest="timeout_seconds", type=_number(float, 1, 86_400), default=1_800.0, metavar="S",
-        help="give up after (1800)")  # fmt: skip
+    add("--timeout", type=_number(float, 1, 86_400), default=1_800.0, metavar="S", help="give up after (1800)")
     add("--json", type=Path, metavar="FILE", help="write everything that was measured")
     add("--html", type=Path, metavar="FILE", help="write a report with plots that needs no other file")
     add("--docs", type=Path, metavar="DIR", help="write tables and plots into DIR/benchmarks.md and DIR/benchmarks/")
@@ -107,14 +103,11 @@ def _several(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
 def _loopback(text: str) -> str:
     """A benchmark is an attack on whoever did not ask for it: this machine only, by number, so that no name lies."""
     parts = urlsplit(text)
+    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
     try:
-        is_loopback = parts.hostname == "localhost" or ipaddress.ip_address(parts.hostname or "").is_loopback
-        port = parts.port
+        is_loopback, port = ipaddress.ip_address(host).is_loopback, parts.port or 80
     except ValueError:
-        is_loopback, port = False, None
-    if not is_loopback:
+        is_loopback, port = False, 0
+    if not is_loopback or parts.scheme != "http" or parts.path not in ("", "/") or parts.query:
         raise argparse.ArgumentTypeError(f"{text}: only a loopback address may be measured, e.g. http://127.0.0.1:8080")
-    if parts.scheme != "http" or parts.path not in ("", "/") or parts.query:
-        raise argparse.ArgumentTypeError(f"{text}: expected something like http://127.0.0.1:8080")
-    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
-    return f"http://{f'[{host}]' if ':' in str(host) else host}:{port or 80}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

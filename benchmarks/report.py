@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks.findings import HANDLER, STOCK, Findings, SaleFigures
+from benchmarks.findings import HANDLER, STOCK, Findings, Requests, Sale
 from benchmarks.load.buyers import KINDS
 from benchmarks.stats import Latency
+from benchmarks.usage import Usage
+
+_LATENCY = ("p50 ms", "p95 ms", "p99 ms", "max ms")
 
 
 class Table(NamedTuple):
-    """Heads may have several lines; rows are as long as `heads`."""
+    """Cells are ready to be shown. A head may have two lines."""
 
     title: str
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
-_SALE = ("sale", "web", "clients")
-_LATENCY = ("p50", "p95", "p99", "max")
-
-
-def tables(findings: Findings) -> Iterator[Table]:
+def tables(findings: Findings) -> list[Table]:
     """Every table that has a row."""
-    for make in (_sales, _latencies, _usage, _baselines, _commits, _round_trips, _request_costs):
-        table = make(findings)
-        if table.rows:
-            yield table
+    sales, ceilings = findings.sales, findings.ceilings
+    heads = ("seconds", "sales/s", "sold", "refused", "rejected", "CPU µs\nper sale", "of its\nhandler")
+    kinds = [f"{kind}\n{name}" for kind in KINDS for name in _LATENCY]
+    names = max(([used.name for used in sale.measured.processes] for sale in sales), key=len, default=[])
+
+    def by_process(cell: Callable[[Usage], str]) -> Callable[[Sale], Sequence[str]]:
+        return lambda sale: [{used.name: cell(used) for used in sale.measured.processes}.get(n, "-") for n in names]
+
+    found = [
+        _of_sales("Whole sales", [*heads, "of stock\nHypercorn", "rows per\ncommit"], sales, _sale),
+        _of_sales("Latency of accepted requests", kinds, sales, _latencies),
+        _of_sales("CPU of each process, seconds", names, sales, by_process(lambda used: number(used.cpu_seconds, 2))),
+        _of_sales("Peak memory of each process, MB", names, sales, by_process(_megabytes)),
+        _of_requests("Baseline servers, which answer a constant", findings.baselines),
+        _of_requests("Cost of refusals compared with sales", findings.request_costs),
+        Table(
+            "Ceiling: one PostgreSQL connection, group commit",
+            ("rows per commit", "µs per checkout", "µs per purchase", "sales/s"),
+            [
+                tuple(map(number, (row.batch, row.checkout_us_per_row, row.purchase_us_per_row, row.sales_per_second)))
+                for row in ceilings.commits
+            ],
+        ),
+        Table(
+            "Ceiling: round trips",
+            ("what", *_LATENCY),
+            [(name, *_milliseconds(latency, 3)) for name, latency in ceilings.round_trips.items()],
+        ),
+    ]
+    return [table for table in found if table.rows]
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -39,28 +64,22 @@ def number(value: float | None, digits: int = 0) -> str:
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
-def _sale(sale: SaleFigures) -> tuple[str, str, str]:
-    return f"{sale.size:,}" + (f" at {sale.rate:,g}/s" if sale.rate else ""), str(sale.web), f"{sale.clients:,}"
-
-
-def _milliseconds(latency: Latency, digits: int = 1) -> tuple[str, ...]:
-    figures = (latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)
-    return tuple(number(value, digits) for value in figures)
-
-
-def _sales(findings: Findings) -> Table:
-    heads = [*_SALE, "seconds", "sales/s", "sold", "refused", "rejected", "CPU µs\nper sale"]
-    heads += ["of its\nhandler", "of stock\nHypercorn", "rows per\ncommit"]
+def _of_sales(title: str, heads: Sequence[str], sales: Sequence[Sale], cells: Callable[[Sale], Sequence[str]]) -> Table:
     rows = []
-    for sale in findings.sales:
-        figures = (number(sale.seconds, 2), number(sale.sales_per_second), number(sale.sales), number(sale.refused))
-        ratios = (number(sale.ratios.get(server), 2) for server in (HANDLER, STOCK))
-        costs = (number(sale.load.rejected), number(sale.cpu_us_per_sale), *ratios, _rows_per_commit(sale))
-        rows.append((*_sale(sale), *figures, *costs))
-    return Table("Whole sales: a durable checkout and a durable purchase each", heads, rows)
+    for sale in sales:
+        name = f"{sale.size:,}" + (f" at {sale.rate:,g}/s" if sale.rate else "")
+        rows.append((name, str(sale.measured.web), f"{sale.measured.clients:,}", *cells(sale)))
+    return Table(title, ("sale", "web", "clients", *heads), rows)
 
 
-def _rows_per_commit(sale: SaleFigures) -> str:
+def _sale(sale: Sale) -> Sequence[str]:
+    refused = sum(refusal.count for refusal in sale.load.refusals)
+    figures = (sale.sales_per_second, sale.sales, refused, sale.load.rejected, sale.cpu_us_per_sale)
+    ratios = (number(sale.ratios.get(server), 2) for server in (HANDLER, STOCK))
+    return number(sale.seconds, 2), *map(number, figures), *ratios, _rows_per_commit(sale)
+
+
+def _rows_per_commit(sale: Sale) -> str:
     """Checkouts + purchases that one commit carried on average: what a durable row costs depends on it most."""
     counts = sale.counts
     if not counts.checkout_commits:
@@ -69,65 +88,31 @@ def _rows_per_commit(sale: SaleFigures) -> str:
     return f"{checkouts:,.1f} + {counts.purchases / max(1, counts.purchase_commits):,.1f}"
 
 
-def _latencies(findings: Findings) -> Table:
-    heads = tuple(f"{kind}\n{name}" for kind in KINDS for name in _LATENCY)
-    rows = [
-        (*_sale(sale), *(text for kind in KINDS for text in _milliseconds(sale.load.accepted[kind])))
-        for sale in findings.sales
-    ]
-    return Table("Latency of accepted requests, ms", (*_SALE, *heads), rows)
+def _latencies(sale: Sale) -> Sequence[str]:
+    return [text for kind in KINDS for text in _milliseconds(sale.load.accepted[kind])]
 
 
-def _usage(findings: Findings) -> Table:
-    rows = []
-    for sale in findings.sales:
-        for process in sale.measured.processes:
-            each = 1e6 * process.cpu_seconds / sale.sales if sale.sales else None
-            peak = process.memory_peak_bytes and process.memory_peak_bytes / 1e6
-            rows.append((*_sale(sale), process.name, number(process.cpu_seconds, 2), number(each), number(peak)))
-    return Table(
-        "CPU and peak memory of each process", (*_SALE, "process", "CPU s", "CPU µs\nper sale", "peak MB"), rows
-    )
+def _megabytes(used: Usage) -> str:
+    return number(used.memory_peak_bytes and used.memory_peak_bytes / 1e6)
 
 
-def _baselines(findings: Findings) -> Table:
-    heads = ("baseline", "web", "clients", "requests/s", "CPU µs\nper request", *(f"{name} ms" for name in _LATENCY))
-    rows = [
+def _of_requests(title: str, rows: Sequence[Requests]) -> Table:
+    heads = ("request", "web", "clients", "requests/s", "CPU µs\nper request", *_LATENCY)
+    cells = [
         (
-            *(row.server, str(row.web), f"{row.clients:,}"),
-            *(number(row.requests_per_second), number(row.cpu_us_per_request)),
-            *_milliseconds(row.measured.load.accepted["checkout"]),
+            row.title,
+            *map(number, (row.measured.web, row.measured.clients, row.requests_per_second)),
+            number(row.cpu_us_per_request),
+            *_milliseconds(row.latency),
         )
-        for row in findings.baselines
+        for row in rows
     ]
-    return Table("Baseline servers, which answer a constant", heads, rows)
+    return Table(title, heads, cells)
 
 
-def _commits(findings: Findings) -> Table:
-    heads = ("rows per commit", "µs per checkout", "µs per purchase", "sales/s")
-    rows = [
-        (
-            *(f"{row.batch:,}", number(row.checkout_us_per_row, 1)),
-            *(number(row.purchase_us_per_row, 1), number(row.sales_per_second)),
-        )
-        for row in (findings.ceilings.commits if findings.ceilings else ())
-    ]
-    return Table("Ceiling: one PostgreSQL connection, group commit", heads, rows)
-
-
-def _round_trips(findings: Findings) -> Table:
-    trips = findings.ceilings.round_trips if findings.ceilings else {}
-    rows = [(name, *_milliseconds(latency, 3)) for name, latency in trips.items()]
-    return Table("Ceiling: round trips", ("what", *(f"{name} ms" for name in _LATENCY)), rows)
-
-
-def _request_costs(findings: Findings) -> Table:
-    heads = ("request", "requests/s", "CPU µs\nper request", *(f"{name} ms" for name in _LATENCY))
-    rows = [
-        (row.title, number(row.requests_per_second), number(row.cpu_us_per_request), *_milliseconds(row.latency))
-        for row in findings.request_costs
-    ]
-    return Table("Cost of refusals compared with sales", heads, rows)
+def _milliseconds(latency: Latency, digits: int = 1) -> tuple[str, ...]:
+    figures = (latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)
+    return tuple(number(value, digits) for value in figures)
 
 
 def remarks(findings: Findings) -> Iterator[tuple[str, str]]:
@@ -139,34 +124,29 @@ def remarks(findings: Findings) -> Iterator[tuple[str, str]]:
 
 def print_report(findings: Findings, console: Console) -> None:
     """All tables, then the verdict, last because it stays in view."""
-    for line in findings.machine.lines():
-        console.print(line, style="dim", soft_wrap=True, markup=False)
     for table in tables(findings):
-        console.print(_rich(table), crop=False, no_wrap=True)
+        shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        for place, head in enumerate(table.heads):
+            shown.add_column(head, justify="right" if place else "left", no_wrap=True)
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown, crop=False, no_wrap=True)
+    for name, fact in findings.machine.facts.items():
+        console.print(f"{name}: {fact}", style="dim", soft_wrap=True, markup=False)
     for kind, text in remarks(findings):
         console.print(f"{kind}: {text}", style="bold red" if kind == "WRONG" else "", soft_wrap=True, markup=False)
     console.print(findings.verdict(), style="bold red" if findings.wrong else "bold green", soft_wrap=True)
 
 
-def _rich(table: Table) -> RichTable:
-    shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, head in enumerate(table.heads):
-        shown.add_column(head, justify="right" if place else "left", no_wrap=True)
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown
-
-
 def markdown(findings: Findings, pictures: Sequence[str]) -> str:
-    """The same for `docs/`, with `pictures` between verdict and tables."""
-    blocks = ["\n".join(f"- {line}" for line in (*findings.machine.lines(), f"`{findings.machine.command}`"))]
-    blocks.append(f"**{findings.verdict().capitalize()}.**")
-    blocks += [*pictures, *(_markdown(table) for table in tables(findings))]
-    blocks.append("\n".join(f"- {kind}: {text}" for kind, text in remarks(findings)))
-    return "\n\n".join(block for block in blocks if block)
+    """The same for `docs/`, with `pictures` between the verdict and the tables."""
+    facts = [f"- {name}: {fact}" for name, fact in findings.machine.facts.items()]
+    doubts = [f"- {kind}: {text}" for kind, text in remarks(findings)]
+    blocks = [f"**{findings.verdict()}.**", "\n".join(facts), *pictures, *map(_markdown, tables(findings))]
+    return "\n\n".join([*blocks, "\n".join(doubts)])
 
 
 def _markdown(table: Table) -> str:
-    lines = [f"### {table.title}", ""]
-    cells = [tuple(head.replace("\n", " ") for head in table.heads), ("---", *["--:"] * (len(table.heads) - 1))]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in (*cells, *table.rows))])
+    heads = [head.replace("\n", " ") for head in table.heads]
+    rows = [heads, ["---", *["--:"] * (len(heads) - 1)], *table.rows]
+    return "\n".join([f"### {table.title}", "", *("| " + " | ".join(row) + " |" for row in rows)])

@@ -73,7 +73,7 @@ class WholeSale:
 
 
 @dataclass(slots=True)
-class Requests:
+class SingleRequests:
     """These requests, each a visit of its own; with `is_endless` the last one for ever, until the time is over."""
 
     requests: list[Request]

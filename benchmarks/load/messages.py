@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from benchmarks.load.buyers import Requests, WholeSale
+from benchmarks.load.buyers import SingleRequests, WholeSale
 from benchmarks.stats import Latency
 
 Address = tuple[str, int]
@@ -17,7 +17,7 @@ class Plan:
     It ends when the buyers have nothing left to do, or after `seconds`.
     """
 
-    buyers: WholeSale | Requests
+    buyers: WholeSale | SingleRequests
     addresses: list[Address]
     clients: int
     seconds: float = float("inf")
