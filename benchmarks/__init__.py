@@ -1,6 +1,5 @@
-"""`flash bench`: what this machine does with whole sales, beside the ceilings measured in the same run.
+"""`scripts/bench`: what this machine does with whole sales, next to the limits measured in the same run.
 
-`options` reads the command line, `course` says what is measured in which order, `load` is the generator (a lean
-process of its own), `constant`, `group_commit` and `round_trips` are the ceilings, `books` re-reads the truth, `page`
-and `table` show it. No figure ever decides the exit code; a wrong count does.
+`suite` is what is measured, in order; `load` the load generator; `baseline` and `ceilings` the limits; `oracle` reads
+the truth; `report`, `plots` and `html` show it. A slow figure never fails a run; a wrong count does.
 """

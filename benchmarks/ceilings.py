@@ -1,67 +1,163 @@
-"""The ceilings: what the parts can do without the service, measured in the same run, on the same machine."""
+"""What limits the service, without the service: group commit, round trips to the stores, the disk.
+
+Every store is asked as the service asks it, and once with nothing in between, so that the difference shows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import asyncio
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
 
-from benchmarks.children import talking
-from benchmarks.cluster import Cluster, Stores, running_constants
-from benchmarks.sale import Bench, microseconds_each
+import asyncpg
+import trio
+
+from benchmarks import service_stores
+from benchmarks.findings import Ceilings, Commits
+from benchmarks.stats import Latency, summary
+from flash import bridge
 
 BATCHES = (1, 10, 50, 200, 500, 1000)
-TRIPS = 2_000
-_WARM_SHARE = 0.25
-
-HANDLER, STOCK = "handler", "stock"
-"""The service's own HTTP side with nothing behind it, and Hypercorn as it comes."""
-
-_NAMES = {HANDLER: "the service's handler", STOCK: "stock Hypercorn"}
-
-
-def constants(bench: Bench, *, web: int, clients: Sequence[int], seconds: float, http: str) -> list[dict[str, Any]]:
-    """Requests a second of servers that answer a constant: as many processes as the service has web ones."""
-    rows = []
-    for kind, program in ((HANDLER, http), (STOCK, STOCK)):
-        with running_constants(program, bench.folder, bench.watch, count=web) as servers:
-            rows += [_constant(bench, kind, servers, number, seconds) for number in clients]
-    return rows
+_DATABASE = "flash_ceiling"
+_SALE_SIZE = 1_000_000
+_COMMITS_MAX = 500
+_TRIPS = 2_000
+_SYNCS = 200
+_STREAM = "flash:bench"
+_PAYLOAD = b"x" * 100
+"""About the bytes of one command in an inbox entry."""
 
 
-def _constant(bench: Bench, kind: str, servers: Cluster, clients: int, seconds: float) -> dict[str, Any]:
-    bench.progress.step(f"a constant from {_NAMES[kind]}, {clients:,} clients")
-    plan = {"clients": clients, "seconds": seconds, "warm_seconds": seconds * _WARM_SHARE}
-    heard = bench.measured(servers, "constant", {}, **plan)
-    rate = heard["requests"] / heard["seconds"] if heard["seconds"] else 0.0
-    bench.progress.done(f"{rate:,.0f} requests/s")
-    return {
-        "by": kind,
-        "web": len(servers.addresses),
-        "clients": clients,
-        "requests_per_second": rate,
-        **{key: heard[key] for key in ("requests", "seconds", "lost", "generator")},
-        "cpu_us_per_request": microseconds_each(heard["processes"], heard["requests"] + heard["warm_requests"]),
-        "latency": heard["accepted"]["checkout"],
+@dataclass(frozen=True, slots=True)
+class CeilingPlan:
+    """Both stores of a run of our own, and roughly how long each ceiling is measured."""
+
+    database_url: str
+    redis_url: str
+    seconds: float
+
+    @property
+    def trips(self) -> int:
+        return max(100, int(_TRIPS * min(1.0, self.seconds)))
+
+
+def measure_ceilings(plan: CeilingPlan) -> Ceilings:
+    """Everything, one after the other. The rows go to a database of their own."""
+    valkey = Path(unquote(urlsplit(plan.redis_url).path))
+    commits, ping = trio.run(_measure_postgres, plan)
+    xadd, version = trio.run(_measure_link, plan)
+    round_trips = {
+        "Valkey PING, bare socket": _pings(valkey, plan.trips),
+        "Valkey XADD, the service's link": xadd,
+        "PostgreSQL SELECT 1, bare asyncpg": asyncio.run(_measure_asyncpg(plan)),
+        "PostgreSQL SELECT 1, as the service asks": ping,
+        "disk, 8 KB synced": _syncs(valkey.parent, plan.seconds),
     }
+    return Ceilings(commits, round_trips, version)
 
 
-def group_commit(bench: Bench, stores: Stores, seconds: float) -> dict[str, Any]:
-    """One connection committing the service's own rows, at several batch sizes."""
-    bench.progress.step("one PostgreSQL connection committing groups")
-    with talking("group_commit", stores.postgres.url, folder=bench.folder) as program:
-        found: dict[str, Any] = program.ask({"batches": BATCHES, "seconds": seconds / 2}, bench.watch)
-    best = max(row["sales_per_second"] for row in found["bridge"])
-    bench.progress.done(f"{best:,.0f} sales/s at best, through the bridge")
-    return found
+async def _measure_postgres(plan: CeilingPlan) -> tuple[list[Commits], Latency]:
+    url = urlunsplit(urlsplit(plan.database_url)._replace(path=f"/{_DATABASE}"))
+    async with bridge.open_loop():
+        await bridge.call_asyncio(_create_database, plan.database_url)
+        await service_stores.migrate(url)
+        async with service_stores.open_seller(url, _SALE_SIZE) as seller:
+            commits = [await _commit(seller, batch, plan.seconds / 2) for batch in BATCHES]
+            return commits, await _time(seller.ping, plan.trips)
 
 
-def round_trips(bench: Bench, stores: Stores, seconds: float) -> dict[str, Any]:
-    """Valkey's round trips, and the disk's."""
-    bench.progress.step("Valkey round trips, and the disk")
-    question = {"count": max(100, int(TRIPS * min(1.0, seconds))), "seconds": seconds}
-    with talking("round_trips", stores.valkey.url, folder=bench.folder) as program:
-        found: dict[str, Any] = program.ask(question, bench.watch)
-    bench.progress.done(
-        f"{found['ping']['p50_ms'] * 1000:,.0f} µs a PING, {found['fdatasync']['p50_ms']:,.2f} ms a sync"
-    )
-    return found
+async def _create_database(url: str) -> None:
+    connection = await asyncpg.connect(url, ssl=False)
+    await connection.execute(f"CREATE DATABASE {_DATABASE}")
+    await connection.close()
+
+
+async def _commit(seller: service_stores.Seller, batch: int, seconds: float) -> Commits:
+    """Record and sell `batch` rows per commit until `seconds` of committing are over."""
+    recording = selling = 0.0
+    commits = -1  # the first one, which prepares the statements, is not counted
+    while commits < 1 or (recording + selling < seconds and commits < _COMMITS_MAX):
+        attempts = seller.attempts(batch)
+        started = time.perf_counter()
+        recorded = await seller.record(attempts)
+        between = time.perf_counter()
+        purchases = [seller.purchase(*pair) for pair in zip(attempts, recorded, strict=True)]
+        resumed = time.perf_counter()
+        await seller.sell(purchases)
+        commits += 1
+        if commits:
+            recording += between - started
+            selling += time.perf_counter() - resumed
+    rows = commits * batch
+    return Commits(batch, 1e6 * recording / rows, 1e6 * selling / rows)
+
+
+async def _measure_link(plan: CeilingPlan) -> tuple[Latency, str]:
+    """The latency, and Valkey's version."""
+    async with service_stores.RedisLink(plan.redis_url, timeout_seconds=5) as link:
+
+        async def add() -> None:
+            await link.execute(("XADD", _STREAM, "*", "c", _PAYLOAD))
+
+        (info,) = await link.execute(("INFO", "server"))
+        # Valkey gives the version of Redis that it is compatible with as well, and first
+        version = re.search(rb"valkey_version:(\S+)", info) or re.search(rb"redis_version:(\S+)", info)
+        return await _time(add, plan.trips), version[1].decode() if version else "unknown"
+
+
+async def _measure_asyncpg(plan: CeilingPlan) -> Latency:
+    connection = await asyncpg.connect(plan.database_url, ssl=False)
+
+    async def select() -> None:
+        await connection.fetchrow("SELECT 1")
+
+    latency = await _time(select, plan.trips)
+    await connection.close()
+    return latency
+
+
+async def _time(call: Callable[[], Awaitable[None]], count: int) -> Latency:
+    """`count` calls one after the other, the first of which, which connects, is not counted. On Trio or asyncio."""
+    taken = []
+    for _ in range(count + 1):
+        started = time.perf_counter()
+        await call()
+        taken.append(time.perf_counter() - started)
+    return summary(taken[1:])
+
+
+def _pings(path: Path, count: int) -> Latency:
+    """PING on a blocking unix socket."""
+    taken = []
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(5)
+        connection.connect(str(path))
+        for _ in range(count):
+            started = time.perf_counter()
+            connection.sendall(b"PING\r\n")
+            connection.recv(64)
+            taken.append(time.perf_counter() - started)
+    return summary(taken)
+
+
+def _syncs(folder: Path, seconds_max: float) -> Latency:
+    """Overwriting 8 KB followed by fdatasync, in the file system of the stores."""
+    sync = getattr(os, "fdatasync", os.fsync)
+    taken: list[float] = []
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        os.write(file.fileno(), bytes(1 << 20))
+        sync(file.fileno())
+        until = time.perf_counter() + seconds_max
+        while len(taken) < _SYNCS and time.perf_counter() < until:
+            started = time.perf_counter()
+            os.pwrite(file.fileno(), bytes(8192), 8192 * (len(taken) % 128))
+            sync(file.fileno())
+            taken.append(time.perf_counter() - started)
+    return summary(taken)

@@ -1,15 +1,31 @@
-"""The arithmetic of measuring: percentiles, the schedule of an open loop, a curve with few enough points. Pure.
+"""The arithmetic of measuring: percentiles, the arrivals of an open loop, a curve with few enough points. Pure.
 
-Percentiles are of all samples, none sampled away: the nearest rank, so that each one is a latency that somebody had.
+A percentile is the nearest rank of all samples, so each one is a latency that a client really had.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 CURVE_POINTS_MAX = 240
+_SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """All samples of one sort, in milliseconds. Only `count` is set if there were none."""
+
+    count: int = 0
+    mean_ms: float | None = None
+    p50_ms: float | None = None
+    p95_ms: float | None = None
+    p99_ms: float | None = None
+    max_ms: float | None = None
+    distribution: tuple[tuple[float, float], ...] = ()
+    """(share of the samples, the milliseconds they did not exceed), up to (1, max)."""
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -21,14 +37,17 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, rank - 1)]
 
 
-def summary(seconds: Sequence[float]) -> dict[str, float]:
-    """Count and, in milliseconds, mean, p50, p95, p99 and max; only a count of 0 if there is no sample."""
+def summary(seconds: Sequence[float]) -> Latency:
+    """The latencies of all samples."""
     if not seconds:
-        return {"count": 0}
-    ordered = sorted(seconds)
-    shown = {"mean": sum(ordered) / len(ordered), "max": ordered[-1]}
-    shown |= {f"p{round(share * 100)}": percentile(ordered, share) for share in (0.5, 0.95, 0.99)}
-    return {"count": len(ordered), **{f"{name}_ms": round(value * 1000, 3) for name, value in shown.items()}}
+        return Latency()
+    ordered = [1000 * sample for sample in sorted(seconds)]
+    p50, p95, p99 = (round(percentile(ordered, share), 3) for share in (0.5, 0.95, 0.99))
+    # a share closer to 1 than one sample would repeat the maximum
+    shares = [share for share in _SHARES if share == 1 or len(ordered) * (1 - share) >= 1]
+    distribution = tuple((share, round(percentile(ordered, share), 3)) for share in shares)
+    mean = round(sum(ordered) / len(ordered), 3)
+    return Latency(len(ordered), mean, p50, p95, p99, round(ordered[-1], 3), distribution)
 
 
 def curve(times: Sequence[float], points_max: int = CURVE_POINTS_MAX) -> list[tuple[float, int]]:
@@ -40,23 +59,23 @@ def curve(times: Sequence[float], points_max: int = CURVE_POINTS_MAX) -> list[tu
 
 @dataclass(slots=True)
 class Arrivals:
-    """An open loop: visit i is meant to start `i / rate` seconds after the beginning, whatever became of the others.
+    """An open loop: visit i is due `i / rate` seconds after the beginning, whatever became of the earlier ones.
 
-    Whoever cannot be served then waits in `late`, and its latency counts from the intended start all the same: a
-    generator that waits for answers would leave out just the visits that had to wait (coordinated omission).
+    A visit that finds no free client waits in `late`, and its latency still counts from when it was due. A generator
+    that waited for responses would leave out exactly the visits that had to wait (coordinated omission).
     """
 
     rate: float
     count: int
-    late: list[float] = field(default_factory=list)
+    late: deque[float] = field(default_factory=deque)
     _next: int = 0
 
     def next_at(self) -> float | None:
-        """When the next visit is meant to start, in seconds after the beginning; None after the last."""
+        """When the next visit is due, in seconds after the beginning; None after the last."""
         return self._next / self.rate if self._next < self.count else None
 
     def collect(self, elapsed: float) -> None:
-        """Add the intended starts up to `elapsed` seconds after the beginning to `late`."""
+        """Add the visits that are due `elapsed` seconds after the beginning to `late`."""
         while self._next < self.count and self._next / self.rate <= elapsed:
             self.late.append(self._next / self.rate)
             self._next += 1

@@ -20,11 +20,16 @@ QUICK = {"FLASH_LEASE_TTL": "1", "FLASH_LEASE_MARGIN": "0.2"}
 
 
 class Process(Child):
-    """One running `flash` process and everything that it has logged."""
+    """A Python module that runs as a process, with `arguments`, and everything that it has logged.
 
-    def __init__(self, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "flash", *arguments]
-        super().__init__(name, command, directory=ROOT, env=env, stdout=PIPE, stderr=STDOUT)
+    In a session of its own it does not get the terminal's Ctrl-C.
+    """
+
+    def __init__(
+        self, name: str, module: str, arguments: Sequence[str], env: Mapping[str, str], *, own_session: bool = False
+    ) -> None:
+        command = [sys.executable, "-m", module, *arguments]
+        super().__init__(name, command, directory=ROOT, env=env, stdout=PIPE, stderr=STDOUT, own_session=own_session)
         self.log = ""
         self._more = trio.Event()
 
@@ -72,7 +77,7 @@ class Cluster:
     async def start(self, *command: str, **settings: str) -> Process:
         """Start `flash <command>` without waiting for anything."""
         name = f"{command[0]}.{len(self.processes) + 1}"
-        process = Process(name, command, {**self._environment, **settings})
+        process = Process(name, "flash", command, {**self._environment, **settings})
         self.processes.append(process)
         self._nursery.start_soon(process.follow)
         return process
