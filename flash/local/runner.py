@@ -81,7 +81,8 @@ class Runner:
         if is_running:
             self._output.system(f"sending SIGTERM to {child.name} (pid {child.pid})")
         if await child.stop([(signal.SIGTERM, self._stop_seconds)], to_group=True):
-            self._output.system(f"{child.name} did not stop within {self._stop_seconds:g} s and was killed")
+            who = child.name if is_running else f"what {child.name} had started"
+            self._output.system(f"{who} did not stop within {self._stop_seconds:g} s and was killed")
         if is_running:
             self._output.system(f"{child.name} stopped (rc={child.poll()})")
         del self._running[child.name]

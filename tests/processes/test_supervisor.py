@@ -15,7 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from flash.local.embedded import EmbeddedValkey
+from flash.local.embedded import EmbeddedValkey, leftovers
 from flash.processes.supervisor import (
     QUICK_DEATH_SECONDS,
     QUICK_DEATHS_MAX,
@@ -25,7 +25,7 @@ from flash.processes.supervisor import (
     keep_running,
 )
 from flash.testing.client import Client
-from flash.testing.cluster import Cluster, Process, running_cluster
+from flash.testing.cluster import Cluster, Process, running_cluster, until
 
 LISTENING = r"listening on (http://\S+)"
 
@@ -44,15 +44,8 @@ def started(process: Process) -> list[int]:
 
 
 async def wait_gone(pid: int) -> None:
-    """Until no process has that number; a zombie of somebody else's counts as gone."""
-    with trio.fail_after(10):
-        while True:
-            try:
-                if ") Z " in await trio.Path(f"/proc/{pid}/stat").read_text():
-                    return
-            except FileNotFoundError:
-                return
-            await trio.sleep(0.01)
+    """Until that web process has ended. It is not our child, so nothing announces that."""
+    await until(lambda: not leftovers.has_argument(pid, "flash web"), seconds=10)
 
 
 async def test_two_processes_share_a_port_and_a_dead_one_is_replaced_while_the_other_serves(
