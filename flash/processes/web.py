@@ -125,12 +125,12 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
             batch_max=config.purchase_batch_max,
             timeout_seconds=config.request_timeout_seconds,
         )
-        board = SoldOutCache(database)
-        await wait_until("PostgreSQL", stop, board.refresh)
+        sold_out = SoldOutCache(database)
+        await wait_until("PostgreSQL", stop, sold_out.refresh)
         handlers = Handlers(
             codes,
             checkouts,
-            PurchaseRouter(purchase_client, redemptions, board),
+            PurchaseRouter(purchase_client, redemptions, sold_out),
             database,
             ping_database=database.ping,
             ping_redis=partial(ping, redis),
@@ -138,7 +138,7 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         )
         app = App(handlers.routes(), handlers.patterns(), body_seconds=config.body_seconds)
         async with trio.open_nursery() as nursery:
-            runs = (checkouts.run, redemptions.run, purchase_client.run, board.run)
+            runs = (checkouts.run, redemptions.run, purchase_client.run, sold_out.run)
             nursery.start_soon(_work, runs, stop, config.drain_seconds * _WORK_SHARE_OF_DRAIN)
             await serve(
                 app,

@@ -41,7 +41,7 @@ class RedisLink:
     async def __aexit__(self, *_: object) -> None:
         await self._drop()
 
-    async def converse(self, *commands: RedisCommand, block_seconds: float = 0.0) -> list[Any]:
+    async def execute(self, *commands: RedisCommand, block_seconds: float = 0.0) -> list[Any]:
         """Send `commands` in one piece and return their answers (RESP2: bytes, ints, lists, None).
 
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be

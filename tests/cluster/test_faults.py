@@ -206,12 +206,12 @@ async def test_poison_in_an_inbox_is_set_aside_and_the_sale_goes_on(postgres: st
                 client.xadd(messages.inbox_key(ONE), fields)
             assert crowd.sold < SIZE
             for _ in POISON:
-                await leader.wait_for(r"set aside")
+                await leader.wait_for(r"is a dead letter")
             await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
             await crowd.wait_sold(SIZE)
             assert client.xlen(messages.dead_letter_key(ONE)) == len(POISON)
             await until(lambda: client.xlen(messages.inbox_key(ONE)) == 0)
-        assert len(re.findall("set aside", leader.log)) == len(POISON)
+        assert len(re.findall("is a dead letter", leader.log)) == len(POISON)
         assert "stopped leading" not in leader.log
 
 

@@ -18,20 +18,20 @@ def a_link(valkey: EmbeddedValkey, seconds: float = 5.0) -> RedisLink:
 
 async def test_commands_are_answered_in_order(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey) as link:
-        entry_id, streams, missing = await link.converse(
+        entry_id, streams, missing = await link.execute(
             ("XADD", "s", "*", "field", b"\x00\r\n\xff"), ("XREAD", "STREAMS", "s", 0), ("GET", "nothing")
         )
         assert streams_of(streams) == [(b"s", [(entry_id, {b"field": b"\x00\r\n\xff"})])]
         assert missing is None
         big = b"x" * 5_000_000
-        assert await link.converse(("SET", "big", big), ("GET", "big")) == [b"OK", big]
+        assert await link.execute(("SET", "big", big), ("GET", "big")) == [b"OK", big]
 
 
 async def test_users_of_one_link_take_turns(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey) as link, trio.open_nursery() as nursery:
 
         async def echo(number: int) -> None:
-            assert await link.converse(*[("ECHO", f"{number}-{i}") for i in range(9)]) == [
+            assert await link.execute(*[("ECHO", f"{number}-{i}") for i in range(9)]) == [
                 f"{number}-{i}".encode() for i in range(9)
             ]
 
@@ -42,43 +42,43 @@ async def test_users_of_one_link_take_turns(valkey: EmbeddedValkey) -> None:
 async def test_an_error_among_the_answers_is_an_unknown_outcome_and_the_link_goes_on(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey) as link:
         with pytest.raises(OutcomeUnknown, match="WRONGTYPE"):
-            await link.converse(("SET", "k", 1), ("XADD", "k", "*", "a", "b"), ("SET", "l", 2))
-        assert await link.converse(("GET", "l")) == [b"2"]
+            await link.execute(("SET", "k", 1), ("XADD", "k", "*", "a", "b"), ("SET", "l", 2))
+        assert await link.execute(("GET", "l")) == [b"2"]
 
 
 async def test_a_cancelled_conversation_leaves_nothing_behind_for_the_next_one(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey) as link:
         for _ in range(20):
             with trio.move_on_after(0.005):
-                await link.converse(("XREAD", "BLOCK", 60_000, "STREAMS", "quiet", "0"), block_seconds=60)
-            assert await link.converse(("ECHO", "mine")) == [b"mine"]
+                await link.execute(("XREAD", "BLOCK", 60_000, "STREAMS", "quiet", "0"), block_seconds=60)
+            assert await link.execute(("ECHO", "mine")) == [b"mine"]
 
 
 async def test_a_server_that_dies_or_freezes_is_told_apart_from_one_that_was_not_there(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey, seconds=0.2) as link:
-        assert await link.converse(("PING",)) == [b"PONG"]
+        assert await link.execute(("PING",)) == [b"PONG"]
         valkey.pause()
         with pytest.raises(OutcomeUnknown):
-            await link.converse(("INCR", "n"))
+            await link.execute(("INCR", "n"))
         valkey.resume()
-        assert await link.converse(("PING",)) == [b"PONG"]
+        assert await link.execute(("PING",)) == [b"PONG"]
         valkey.kill()
         with pytest.raises(OutcomeUnknown):
-            await link.converse(("INCR", "n"))
+            await link.execute(("INCR", "n"))
         with pytest.raises(Unavailable):
-            await link.converse(("INCR", "n"))
+            await link.execute(("INCR", "n"))
         await trio.to_thread.run_sync(valkey.start)
-        assert await link.converse(("PING",)) == [b"PONG"]
+        assert await link.execute(("PING",)) == [b"PONG"]
 
 
 async def test_a_url_with_a_host_a_password_and_a_database_is_obeyed(valkey: EmbeddedValkey) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     async with a_link(valkey) as link:
-        await link.converse(("CONFIG", "SET", "port", port), ("CONFIG", "SET", "requirepass", "s3cret"))
-        await link.converse(("SET", "where", "zero"))
+        await link.execute(("CONFIG", "SET", "port", port), ("CONFIG", "SET", "requirepass", "s3cret"))
+        await link.execute(("SET", "where", "zero"))
     async with RedisLink(f"redis://:s3cret@127.0.0.1:{port}/3", timeout_seconds=5) as link:
-        assert await link.converse(("GET", "where"), ("SET", "where", "three")) == [None, b"OK"]
+        assert await link.execute(("GET", "where"), ("SET", "where", "three")) == [None, b"OK"]
     async with RedisLink(f"redis://:wrong@127.0.0.1:{port}/3", timeout_seconds=5) as link:
         with pytest.raises(Unavailable, match="WRONGPASS"):
-            await link.converse(("PING",))
+            await link.execute(("PING",))
