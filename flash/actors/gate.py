@@ -1,4 +1,4 @@
-"""A bound on how many do something at once and how many may wait to; the rest are refused at once."""
+"""Bounds how many tasks do something at once and how many may wait for it; the rest are refused at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The task around the `Inventory` of one sale: receive, decide, persist, answer. It never sees a lease.
 
-It runs within one term. Its memory runs ahead of PostgreSQL between deciding and persisting, so any error there is
-the end of it: nobody was told anything, the commands stay in the inbox, and the next term reloads the truth.
+It runs within one term. Between deciding and persisting, its memory runs ahead of PostgreSQL, so any error there ends
+it: nobody was told anything, the commands stay in the inbox, and the next term reloads the truth.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ D_contra = TypeVar("D_contra", bound=Delivered, contravariant=True)
 class TermStore(Protocol):
     async def find_checkouts(
         self, sale_id: SaleId, ids: list[CheckoutId]
-    ) -> tuple[datetime, dict[CheckoutId, Checkout]]: ...
+    ) -> tuple[datetime, dict[CheckoutId, Checkout]]:
+        """The time by the database's clock, and the issued checkouts among `ids`."""
+        ...
 
     async def sell(self, term: Term, purchases: list[Purchase]) -> None:
         """Commit all or none under the term's epoch; `TermEnded` if it is over."""
@@ -50,7 +52,9 @@ class TermStore(Protocol):
 
 
 class Replies(Protocol[D_contra]):
-    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]]) -> None: ...
+    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]]) -> None:
+        """None as outcome: the command is dropped undecided, since nobody waits for it."""
+        ...
 
 
 class InventoryActor(Generic[D]):
@@ -68,7 +72,7 @@ class InventoryActor(Generic[D]):
     async def run(self, mailbox: Mailbox[D]) -> None:
         """Sell until the sale is sold out and quiet. Raises what the stores raise; the term is over then."""
         while deliveries := await self._take(mailbox):
-            # Whoever stops us lets the batch in flight be finished, since its buyers would only hear 503 otherwise.
+            # The batch in flight is finished even when we are stopped, since its buyers would only hear 503 otherwise.
             # The fence makes that safe even when we no longer lead, and the stores bound it in time.
             with trio.CancelScope(shield=True):
                 await self._serve(deliveries)
@@ -76,13 +80,13 @@ class InventoryActor(Generic[D]):
     async def _serve(self, deliveries: Sequence[D]) -> None:
         now = trio.current_time()
         # A command that nobody waits for is dropped undecided: its buyer has been told 503 already.
-        void = [d for d in deliveries if d.expires_at <= now]
+        expired = [d for d in deliveries if d.expires_at <= now]
         live = [d for d in deliveries if d.expires_at > now]
         outcomes = await self._decide(live) if live else []
         sold = [outcome.purchase for outcome in outcomes if isinstance(outcome, Sold)]
         if sold:
             await self._store.sell(self._term, sold)
-        await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in void)])
+        await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
 
     async def _take(self, mailbox: Mailbox[D]) -> list[D]:
         if self._inventory.remaining:

@@ -1,8 +1,8 @@
-"""Who leads what on this host: takes leases, starts what they entitle to, and stops it when trust ends.
+"""Decides what this host leads: takes leases, starts what they entitle to, and stops it when trust in them ends.
 
-The lease is the `CancelScope` round the leading task: its deadline lies `margin` before Redis would let go, counted
-from when the lease was asked for, and every renewal pushes it. In doubt, step down. The elector never sees a command,
-and nothing depends on it being right: every write is fenced in PostgreSQL.
+A lease is the `CancelScope` around the leading task. Its deadline lies `margin_seconds` before Redis lets go, counted
+from the moment the lease was asked for, and every renewal moves it. When in doubt, step down. The elector never sees a
+command, and safety does not depend on it: every write is fenced in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ log = logging.getLogger(__name__)
 _RELEASE_SECONDS = 1.0
 _RENEW_RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
-"""How long a lease is left alone here after its leading task has failed."""
+"""After its leading task has failed, this host leaves a lease alone for so long."""
 
 
 class Leases(Protocol):
+    """Each returns those of `keys` for which it succeeded, and raises a `FlashError` if Redis did not say."""
+
     async def acquire(self, keys: Sequence[str]) -> list[str]: ...
     async def renew(self, keys: Sequence[str]) -> list[str]: ...
     async def release(self, keys: Sequence[str]) -> None: ...
@@ -33,8 +35,8 @@ class Leases(Protocol):
 class LeaseElector:
     """Leads as many of the wanted leases as this host can get.
 
-    `list_wanted()` names the leases that want a leader; `lead(key)` does the leading until it is cancelled, fails or
-    has nothing left to lead; `on_release()` tells the other hosts that there is something to take.
+    `list_wanted()` names the leases that want a leader. `lead(key)` leads until it is cancelled, fails, or has nothing
+    left to lead. `on_release()` tells the other hosts that there is something to take.
     """
 
     def __init__(
@@ -63,17 +65,17 @@ class LeaseElector:
         self._woken.set()
 
     async def run(self) -> None:
-        """Keep leading until cancelled; then give everything back, all at once."""
+        """Lead until cancelled; then release everything, all at once."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_renewing)
                 while True:
-                    self._woken = trio.Event()  # before the scan: a wake_up during it tells of what it may have missed
+                    self._woken = trio.Event()  # before the scan: a wake-up during it is about what it may miss
                     await self._scan(nursery)
                     with trio.move_on_after(self._scan_seconds):
                         await self._woken.wait()
         finally:
-            await self._give_back(list(self._led))
+            await self._release(list(self._led))
             self._led.clear()
 
     async def _scan(self, nursery: trio.Nursery) -> None:
@@ -81,7 +83,7 @@ class LeaseElector:
         try:
             wanted = [key for key in await self._list_wanted() if key not in self._led and not self._is_paused(key)]
             asked_at = trio.current_time()
-            # Shielded: a lease that was won and not noted here would be given back by nobody.
+            # Shielded: nobody would release a lease that was acquired but not noted here.
             with trio.CancelScope(shield=True):
                 acquired = await self._leases.acquire(wanted)
             for key in acquired:
@@ -109,11 +111,11 @@ class LeaseElector:
                 renewed = set(await self._leases.renew(list(led)))
             except FlashError as error:
                 log.warning("cannot renew %d leases: %s", len(led), error)
-                pause_seconds = _RENEW_RETRY_SECONDS  # one lost answer need not cost them; trust runs out by itself
+                pause_seconds = _RENEW_RETRY_SECONDS  # one lost answer need not cost a lease; trust ends by itself
                 continue
             for key, scope in led.items():
                 if self._led.get(key) is not scope:
-                    continue  # given back meanwhile, and perhaps taken again: the answer is not about that
+                    continue  # released meanwhile, and perhaps acquired again: this answer is not about that one
                 if key in renewed:
                     scope.deadline = asked_at + self._trusted_seconds
                 else:
@@ -125,7 +127,7 @@ class LeaseElector:
             with trust:
                 await self._lead(key)
             if trust.cancelled_caught:
-                log.warning("stopped leading %s: its lease is no longer ours for sure", key)
+                log.warning("stopped leading %s: we may no longer hold its lease", key)
         except FlashError as error:
             log.warning("stopped leading %s: %s", key, error)
             self._pause(key)
@@ -133,16 +135,16 @@ class LeaseElector:
             log.exception("stopped leading %s because of a bug or damaged data", key)
             self._pause(key)
         finally:
-            if trio.current_effective_deadline() > -math.inf:  # else this host stops, and `run` gives all back at once
-                # in this order: a scan in between would take the lease again with our token and see it released
-                await self._give_back([key])
+            if trio.current_effective_deadline() > -math.inf:  # else this host stops, and `run` releases all at once
+                # in this order: a scan in between would acquire it with our token, only for it to be released here
+                await self._release([key])
                 del self._led[key]
 
     def _pause(self, key: str) -> None:
         self._paused_until[key] = trio.current_time() + _PAUSE_SECONDS
 
-    async def _give_back(self, keys: list[str]) -> None:
-        """Shielded, so that the other side hears of it, and bounded, so that it cannot hang a shutdown."""
+    async def _release(self, keys: list[str]) -> None:
+        """Shielded, so that the other hosts hear of it, and bounded, so that it cannot hang a shutdown."""
         with trio.move_on_after(_RELEASE_SECONDS, shield=True):
             try:
                 await self._leases.release(keys)

@@ -1,7 +1,7 @@
-"""The clock: sees to it that the current sale and the next one exist. Which sale is open, PostgreSQL's clock says.
+"""Sees to it that the current sale and the next one exist. PostgreSQL's clock decides which sale is open.
 
-A sale is prepared a whole period before it opens, so opening one takes no action that could fail or come late. Two
-clocks at once do no harm: making a sale is idempotent.
+A sale is prepared a whole period before it opens, so opening it takes no action that could fail or come late. Two
+schedulers at once do no harm: preparing a sale is idempotent.
 """
 
 from __future__ import annotations
@@ -16,21 +16,23 @@ from flash.domain import SaleId
 
 log = logging.getLogger(__name__)
 
-_SLEEP_MIN_SECONDS = 0.02
-_SLEEP_MAX_SECONDS = 30.0
-"""The database's clock may be set: do not sleep through what it says now."""
+SLEEP_MIN_SECONDS = 0.02
+SLEEP_MAX_SECONDS = 30.0
+"""The database's clock may be set at any time, so never trust its last answer for longer than this."""
 
 
-class SaleStore(Protocol):
-    async def prepare_sales(self, period_seconds: int, size: int, user_limit: int) -> tuple[list[SaleId], float]: ...
+class ScheduleStore(Protocol):
+    async def prepare_sales(self, period_seconds: int, size: int, user_limit: int) -> tuple[list[SaleId], float]:
+        """The sales that were made, and the seconds until the next boundary."""
+        ...
 
 
 class SaleScheduler:
-    """Prepares sales of `size` items, `user_limit` a user, one every `period_seconds`. `on_new` is told of new ones."""
+    """Prepares a sale of `size` items, `user_limit` per user, every `period_seconds`. Calls `on_new` after new ones."""
 
     def __init__(
         self,
-        store: SaleStore,
+        store: ScheduleStore,
         on_new: Callable[[], Awaitable[None]],
         *,
         period_seconds: int,
@@ -48,4 +50,4 @@ class SaleScheduler:
             if made:
                 log.info("prepared %s", ", ".join(f"sale {sale_id}" for sale_id in made))
                 await self._on_new()
-            await trio.sleep(min(max(seconds, _SLEEP_MIN_SECONDS), _SLEEP_MAX_SECONDS))
+            await trio.sleep(min(max(seconds, SLEEP_MIN_SECONDS), SLEEP_MAX_SECONDS))

@@ -128,19 +128,19 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
             batch_max=config.purchase_batch_max,
             timeout_seconds=config.request_timeout_seconds,
         )
-        board = SoldOutCache(sales)
-        await wait_until("PostgreSQL", stop, board.refresh)
+        sold_out = SoldOutCache(sales)
+        await wait_until("PostgreSQL", stop, sold_out.refresh)
         app = build_app(
             codes=codes,
             checkouts=checkouts,
-            purchases=PurchaseRouter(purchase_client, redemptions, board),
+            purchases=PurchaseRouter(purchase_client, redemptions, sold_out),
             store=sales,
             ping_redis=partial(ping, redis),
             is_draining=stop.is_set,
             body_seconds=config.body_seconds,
         )
         async with trio.open_nursery() as nursery:
-            runs = (checkouts.run, redemptions.run, purchase_client.run, board.run)
+            runs = (checkouts.run, redemptions.run, purchase_client.run, sold_out.run)
             nursery.start_soon(_work, runs, stop, config.drain_seconds * WORK_SHARE_OF_DRAIN)
             await serve(
                 app,

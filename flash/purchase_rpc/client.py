@@ -1,238 +1,215 @@
-"""The web side of a purchase: carries commands to the inbox of their sale and brings the answers back.
+"""The web side of a purchase: adds commands to the inbox of their sale, and hands the leader's outcomes to the askers.
 
-It decides nothing. A command whose entry has vanished without an answer (Redis lost its data, or a reply was lost) is
-sent again under its request id, which makes that safe; one that is not answered in time has an unknown outcome. What
-nobody dealt with in time is taken away again by whoever added it.
+It decides nothing. Each `ask` is one record in one table until it returns, in one of these states:
+
+    QUEUED     in the outbox; no XADD has named it yet       -> SENDING, GIVEN_UP
+    SENDING    its XADD is under way: applied or not         -> SENT, ANSWERED, GIVEN_UP
+    SENT       part of `entry`, which stands in an inbox     -> ANSWERED, GIVEN_UP; in a new entry if that one vanishes
+    ANSWERED   the leader has answered                       the end
+    GIVEN_UP   its time is over, an error was set, or        the end; it is never added (again)
+               its asker has left
+
+An entry that has vanished although a command in it is SENT (Redis lost its data, or the reply was lost) is added again
+under the same request ids, which makes that safe. An entry that expires unanswered is withdrawn by the process that
+added it. So a sale that nobody leads leaves nothing behind, here or in Redis.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import secrets
-from collections import defaultdict, deque
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from itertools import count
 
 import trio
 
-from flash.actors.mailbox import Mailbox, PendingRequest
+from flash.actors.mailbox import Mailbox
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
-from flash.stores.redis_link import Entries, RedisCommand, RedisLink, streams_of
+from flash.purchase_rpc.records import ANSWERED, GIVEN_UP, QUEUED, SENDING, SENT, Entry, Record
+from flash.purchase_rpc.reply_reader import ReplyReader
+from flash.purchase_rpc.stream_link import StreamLink
+from flash.stores.redis_link import RedisCommand
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
-_RETRY_SECONDS = 0.2
-_GIVE_UP_SECONDS = 0.1
+_TIME_OUT_SECONDS = 0.1
 _DEAF_SECONDS = 2.0
-"""A Redis that has said nothing for so long, although each read ends within a second, is not there."""
-_SWEEP_SECONDS = 0.5
-_READ_ENTRIES = 64
-_READ_BLOCK_MS = 1_000
+"""After this long without an answer from Redis, it is treated as down."""
+SWEEP_SECONDS = 0.5
 _INBOX_MS = 120_000
-"""Every entry pushes the end of its inbox this far. By then all that stands in it is void, and a sale that is over
-leaves no key behind."""
-
-PendingPurchase = PendingRequest[Command, Outcome]
-
-
-@dataclass(slots=True, eq=False)
-class _Sent:
-    """One batch as it stands in an inbox, and the numbers of its commands that have no answer yet."""
-
-    sale_id: SaleId
-    id: bytes
-    expires_at: float  # Trio time: when the last of its askers has given up
-    open: set[int]
+"""Each entry makes its inbox live for so long. By then every command in it has expired, so a sale that is over leaves
+no key behind."""
 
 
 class PurchaseClient:
-    """At most `waiting_max` commands wait for an answer, each for `timeout_seconds` and a moment.
+    """At most `waiting_max` commands wait for an outcome, each for `timeout_seconds` and a moment.
 
     `sender` and `listener` are two links, since the second one blocks in Redis.
     """
 
     def __init__(
         self,
-        sender: RedisLink,
-        listener: RedisLink,
+        sender: StreamLink,
+        listener: StreamLink,
         *,
         waiting_max: int,
         batch_max: int,
         timeout_seconds: float,
     ) -> None:
         self._sender = sender
-        self._listener = listener
         self._waiting_max = waiting_max
         self._batch_max = batch_max
         self._timeout_seconds = timeout_seconds
-        self._replies = messages.reply_key(secrets.token_hex(8))
+        self._reply_key = messages.reply_key(secrets.token_hex(8))
+        self._replies = ReplyReader(listener, self._reply_key, self._receive)
         self._numbers = count(1)
-        self._outbox: Mailbox[tuple[int, PendingPurchase]] = Mailbox(waiting_max)
-        self._waiting: dict[int, PendingPurchase] = {}
-        self._expires_at: deque[tuple[float, int]] = deque()  # Trio time and number, in order
-        self._entry_of: dict[int, _Sent] = {}
-        self._entries: list[_Sent] = []
+        self._table: dict[int, Record] = {}  # by number, therefore in order of `expires_at`
+        self._outbox: Mailbox[Record] = Mailbox(waiting_max)
+        self._entries: dict[Entry, None] = {}  # those that may still stand in an inbox: an ordered set
         self._warn = ThrottledLogger(log)
-        self._heard_at = math.inf  # Trio time of the last answer from Redis
 
     async def ask(self, command: Command) -> Outcome:
         """The leader's decision, durable if it is a sale.
 
         Raises `Overloaded` and `Unavailable` (nothing was started) or `OutcomeUnknown` (ask for the receipt).
         """
-        if len(self._waiting) >= self._waiting_max:
+        if len(self._table) >= self._waiting_max:
             raise Overloaded("too many purchases are waiting")
-        number, letter = next(self._numbers), PendingPurchase(command)
-        self._outbox.put_nowait((number, letter))
-        self._waiting[number] = letter
-        self._expires_at.append((trio.current_time() + self._timeout_seconds, number))
+        record = Record(command, next(self._numbers), trio.current_time() + self._timeout_seconds)
+        self._outbox.put_nowait(record)
+        self._table[record.number] = record
         try:
-            return await letter.wait_answer()
+            return await record.wait_result()
         finally:
-            self._waiting.pop(number, None)
+            del self._table[record.number]
+            if record.state is not ANSWERED:
+                record.state = GIVEN_UP
 
     async def run(self) -> None:
-        """Serve until cancelled; whoever still waits then hears that the outcome is unknown."""
+        """Serve until cancelled. Whoever waits then hears whether their command may have been sent."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
-                nursery.start_soon(self._listen)
-                nursery.start_soon(self._give_up)
+                nursery.start_soon(self._replies.run)
+                nursery.start_soon(self._time_out)
                 nursery.start_soon(self._sweep)
         finally:
-            for _, unsent in self._outbox.close():
-                unsent.fail(Unavailable("this process is stopping"))
-            for letter in self._waiting.values():
-                letter.fail(OutcomeUnknown("this process is stopping"))
+            for record in self._outbox.close():
+                record.give_up(Unavailable("this process is stopping"))
+            self._give_up(self._table.values(), OutcomeUnknown("this process is stopping"))
+
+    def _give_up(self, records: Iterable[Record], error: FlashError) -> None:
+        for record in records:
+            record.give_up(error)
+
+    # Commands
 
     async def _send(self) -> None:
         while True:
-            letters = await self._outbox.take(self._batch_max)
-            # whoever has left the queue meanwhile (time-out, shutdown) wants nothing sent
-            letters = [(number, letter) for number, letter in letters if number in self._waiting]
-            batches: defaultdict[SaleId, list[tuple[int, Command]]] = defaultdict(list)
-            for number, letter in letters:
-                batches[letter.body.code.sale_id].append((number, letter.body))
-            expires_at = trio.current_time() + self._timeout_seconds
+            taken = await self._outbox.take(self._batch_max)
+            records = [record for record in taken if record.state is QUEUED]
+            batches: defaultdict[SaleId, list[Record]] = defaultdict(list)
+            for record in records:
+                record.state = SENDING
+                batches[record.request.code.sale_id].append(record)
             try:
-                await self._add([(sale_id, expires_at, commands) for sale_id, commands in batches.items()])
+                await self._add(batches.values())
             except FlashError as error:
-                self._warn("could not send %d purchases: %s", len(letters), error)
-                for _, letter in letters:
-                    letter.fail(error)
+                self._warn("could not send %d purchases: %s", len(records), error)
+                self._give_up(records, error)
 
-    async def _add(self, batches: list[tuple[SaleId, float, list[tuple[int, Command]]]]) -> None:
-        """Add one entry for each batch (sale, when it is void, commands), all in one round trip."""
+    async def _add(self, batches: Collection[list[Record]]) -> None:
+        """Add one entry for each batch, the records of one sale, all in one round trip."""
         if not batches:
             return
-        now = trio.current_time()
         adds: list[RedisCommand] = []
-        for sale_id, expires_at, commands in batches:
-            batch = messages.CommandBatch(self._replies, max(0, int((expires_at - now) * 1000)), commands)
-            adds.append(("XADD", messages.inbox_key(sale_id), "*", "c", messages.encode_commands(batch)))
-            adds.append(("PEXPIRE", messages.inbox_key(sale_id), _INBOX_MS))
-        ids = (await self._sender.execute(*adds))[::2]
-        for (sale_id, expires_at, commands), entry_id in zip(batches, ids, strict=True):
-            entry = _Sent(sale_id, entry_id, expires_at, {number for number, _ in commands})
-            self._entry_of.update(dict.fromkeys(entry.open, entry))
-            self._entries.append(entry)
+        for records in batches:
+            inbox = messages.inbox_key(records[0].request.code.sale_id)
+            adds.append(("XADD", inbox, "*", *self._fields(records)))
+            adds.append(("PEXPIRE", inbox, _INBOX_MS))
+        ids: list[bytes] = (await self._sender.execute(*adds))[::2]
+        for records, entry_id in zip(batches, ids, strict=True):
+            self._note_entry(entry_id, records)
 
-    async def _listen(self) -> None:
-        self._heard_at = trio.current_time()
-        last, done = b"0", list[bytes]()
-        while True:
-            try:
-                entries = await self._read_replies(last, done)
-            except FlashError as error:
-                self._warn("cannot read purchase replies: %s", error)
-                await trio.sleep(_RETRY_SECONDS)
-                continue
-            self._heard_at = trio.current_time()
-            # Ids may start again lower when Redis has lost its data. Whatever was read is deleted, so when
-            # nothing comes the stream can be read from its beginning.
-            last, done = (entries[-1][0], [id for id, _ in entries]) if entries else (b"0", [])
-            for _, fields in entries:
-                self._resolve(fields)
+    def _fields(self, records: list[Record]) -> RedisCommand:
+        ttl_ms = max(0, int((records[-1].expires_at - trio.current_time()) * 1000))
+        commands = [(record.number, record.request) for record in records]
+        payload = messages.encode_commands(messages.CommandBatch(self._reply_key, ttl_ms, commands))
+        return messages.VERSION_FIELD, messages.VERSION, messages.COMMANDS_FIELD, payload
 
-    async def _read_replies(self, last: bytes, done: list[bytes]) -> Entries:
-        """The entries after `last`. Those that are `done` with are deleted in the same round trip."""
-        read: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", _READ_BLOCK_MS, "STREAMS", self._replies, last)
-        delete: list[RedisCommand] = [("XDEL", self._replies, *done)] if done else []
-        *_, answer = await self._listener.execute(*delete, read, block_seconds=_READ_BLOCK_MS / 1000)
-        streams = streams_of(answer)
-        return streams[0][1] if streams else []
-
-    def _resolve(self, fields: dict[bytes, bytes]) -> None:
-        try:
-            outcomes = messages.decode_outcomes(fields[b"o"])
-        except (KeyError, ValueError) as error:
-            log.error("unreadable purchase reply dropped: %s", error)
+    def _note_entry(self, entry_id: bytes, records: list[Record]) -> None:
+        """A record may have been answered, or given up, before the answer to its XADD was here."""
+        open_records = [record for record in records if record.state is not ANSWERED]
+        if not open_records:
             return
-        for number, outcome in outcomes:
-            self._settle(number)
-            letter = self._waiting.get(number)
-            if letter is not None:
-                letter.reply(outcome)
+        entry = Entry(entry_id, open_records, len(open_records))
+        self._entries[entry] = None
+        for record in open_records:
+            record.entry = entry
+            if record.state is SENDING:
+                record.state = SENT
 
-    def _settle(self, number: int) -> None:
-        entry = self._entry_of.pop(number, None)
-        if entry is not None:
-            entry.open.discard(number)
+    # Outcomes
+
+    def _receive(self, outcomes: list[tuple[int, Outcome | None]]) -> None:
+        for number, outcome in outcomes:
+            record = self._table.get(number)
+            if record is None or record.is_settled:
+                continue
+            record.answer(outcome)
+            entry = record.entry
+            if entry is not None:
+                entry.unanswered -= 1
+                if not entry.unanswered:
+                    self._entries.pop(entry, None)
+
+    # Time
+
+    async def _time_out(self) -> None:
+        """Time-outs, all in one task: a cancel scope for each purchase would cost more than carrying it."""
+        while True:
+            await trio.sleep(_TIME_OUT_SECONDS)
+            now = trio.current_time()
+            if now - self._replies.heard_at > _DEAF_SECONDS:
+                self._give_up(self._table.values(), OutcomeUnknown("Redis does not answer"))
+            for record in self._table.values():
+                if record.expires_at > now:
+                    break
+                record.give_up(OutcomeUnknown("the sale's leader did not answer in time"))
 
     async def _sweep(self) -> None:
         while True:
-            await trio.sleep(_SWEEP_SECONDS)
+            await trio.sleep(SWEEP_SECONDS)
             try:
                 await self._withdraw_expired()
-                await self._send_lost_again()
+                await self._add_vanished_again()
             except FlashError as error:
-                log.warning("cannot look after the purchases under way: %s", error)
-
-    async def _give_up(self) -> None:
-        """Time-outs, all in one task: a cancel scope for each purchase would cost more than carrying it."""
-        while True:
-            await trio.sleep(_GIVE_UP_SECONDS)
-            now = trio.current_time()
-            if now - self._heard_at > _DEAF_SECONDS:
-                for letter in self._waiting.values():
-                    letter.fail(OutcomeUnknown("Redis says nothing"))
-            while self._expires_at and self._expires_at[0][0] <= now:
-                late = self._waiting.get(self._expires_at.popleft()[1])
-                if late is not None:
-                    late.fail(OutcomeUnknown("the sale's leader did not answer in time"))
+                self._warn("cannot check on the purchases under way: %s", error)
 
     async def _withdraw_expired(self) -> None:
-        """Delete what no leader has dealt with by the time that nobody waits for it any more."""
+        """Delete what no leader has answered by the time that nobody waits for it any more."""
         now = trio.current_time()
-        void = [entry for entry in self._entries if entry.open and entry.expires_at <= now]
-        self._entries = [entry for entry in self._entries if entry.open and entry.expires_at > now]
-        for entry in void:
-            self._forget(entry)
-        if void:
-            await self._sender.execute(*(("XDEL", messages.inbox_key(entry.sale_id), entry.id) for entry in void))
+        expired = [entry for entry in self._entries if entry.expires_at <= now]
+        if expired:
+            await self._sender.execute(*(("XDEL", messages.inbox_key(entry.sale_id), entry.id) for entry in expired))
+        self._forget(expired)
 
-    async def _send_lost_again(self) -> None:
-        """An entry that is gone although commands of it are open will not be answered: send these again."""
-        old = list(self._entries)
-        if not old:
+    async def _add_vanished_again(self) -> None:
+        """An entry that is gone will not be answered any more: its SENT records need another one."""
+        entries = list(self._entries)
+        if not entries:
             return
         found = await self._sender.execute(
-            *(("XRANGE", messages.inbox_key(entry.sale_id), entry.id, entry.id) for entry in old)
+            *(("XRANGE", messages.inbox_key(entry.sale_id), entry.id, entry.id) for entry in entries)
         )
-        lost = [entry for entry, here in zip(old, found, strict=True) if not here and entry.open]
-        for entry in lost:
-            self._entries.remove(entry)
-            self._forget(entry)
-        await self._add([batch for entry in lost if (batch := self._unanswered(entry))])
+        vanished = [entry for entry, here in zip(entries, found, strict=True) if not here]
+        await self._add([records for entry in vanished if (records := entry.sent())])
+        self._forget(vanished)  # only now: if the adding failed, the next sweep finds them vanished again
 
-    def _forget(self, entry: _Sent) -> None:
-        for number in entry.open:
-            self._entry_of.pop(number, None)
-
-    def _unanswered(self, entry: _Sent) -> tuple[SaleId, float, list[tuple[int, Command]]] | None:
-        commands = [(number, self._waiting[number].body) for number in entry.open if number in self._waiting]
-        return (entry.sale_id, entry.expires_at, commands) if commands else None
+    def _forget(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._entries.pop(entry, None)

@@ -1,13 +1,17 @@
-"""How web and inventory processes speak through Redis: names of keys, and what one stream entry holds. Pure.
+"""What web and inventory processes write to each other through Redis: names of keys, and the fields of an entry. Pure.
 
 An inbox entry carries a batch of commands of one sale from one web process, a reply entry a batch of outcomes to it.
-A command is known between the two by its `number`, which only its web process understands.
+Only the web process knows what a command's `number` means; the reply repeats it.
+
+Every entry names the version of its payload in a field of its own. A process leaves alone what it is too old to read,
+and answers in the version in which it was asked, so that the processes of two releases can work side by side.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,12 +36,20 @@ from flash.domain import (
     UserId,
 )
 
+VERSION = 1
+"""The newest payload version that this release reads and writes."""
+COMMANDS_FIELD, OUTCOMES_FIELD, VERSION_FIELD = b"c", b"o", b"v"
+
+# Processes of two releases meet under these two names, which the first release chose: keep them.
 WAKE_UP_STREAM = "flash:bell"
-"""A stream of hints that something about sales or leases has changed. Losing one costs at most a second."""
+"""A stream of hints that sales or leases have changed. Losing one delays a host by at most a second."""
 SCHEDULER_LEASE = "{clock}:lease"
+
 COMMANDS_MAX = COMMAND_BATCH_MAX
-"""Commands in one entry; a longer one is not ours."""
+"""Commands in one entry; none of our processes writes a longer one."""
 _TTL_MS_MAX = COMMAND_LIFE_SECONDS_MAX * 1000
+_REFUSALS = {refusal.value: refusal for refusal in Refusal}
+_VERSION = re.compile(rb"[1-9][0-9]{0,5}")
 _REPLY_KEY_START, _REPLY_KEY_END = "{web:", "}:replies"
 
 
@@ -46,7 +58,7 @@ def inbox_key(sale_id: SaleId) -> str:
 
 
 def dead_letter_key(sale_id: SaleId) -> str:
-    return f"{{sale:{sale_id}}}:poison"
+    return f"{{sale:{sale_id}}}:dead_letters"
 
 
 def lease_key(sale_id: SaleId) -> str:
@@ -62,9 +74,17 @@ def reply_key(web: str) -> str:
     return f"{_REPLY_KEY_START}{web}{_REPLY_KEY_END}"
 
 
+def version_of(fields: Mapping[bytes, bytes]) -> int:
+    """The version of an entry's payload, which may be newer than `VERSION`. Raises `ValueError` if it is none."""
+    text = fields.get(VERSION_FIELD, b"1")  # the first release wrote no version
+    if not _VERSION.fullmatch(text):
+        raise ValueError(f"{text!r} is not a version")
+    return int(text)
+
+
 @dataclass(frozen=True, slots=True)
 class CommandBatch:
-    """One inbox entry. It is void `ttl_ms` after it was added, by Redis's clock: nobody waits for it any more."""
+    """One inbox entry. It expires `ttl_ms` after it was added, by Redis's clock: nobody waits for it any more."""
 
     reply_to: str
     ttl_ms: int
@@ -87,7 +107,7 @@ def encode_commands(batch: CommandBatch) -> bytes:
 def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
     """Raises `ValueError` for anything that is not a batch of commands for this sale.
 
-    What the stores would refuse later must be refused here: behind this door it stops every leader of the sale in turn.
+    What a store would refuse must be refused here. Past this point it would stop each leader of the sale in turn.
     """
     try:
         reply_to, ttl_ms, rows = orjson.loads(payload)
@@ -111,10 +131,13 @@ def encode_outcomes(outcomes: Iterable[tuple[int, Outcome]]) -> bytes:
     return orjson.dumps([(number, *_outcome_row(outcome)) for number, outcome in outcomes])
 
 
-def decode_outcomes(payload: bytes) -> list[tuple[int, Outcome]]:
-    """Raises `ValueError` for anything that `encode_outcomes` did not make."""
+def decode_outcomes(payload: bytes) -> list[tuple[int, Outcome | None]]:
+    """The outcomes by their commands' numbers; None for one of a kind that this release does not know.
+
+    Raises `ValueError` for anything that is not a batch of outcomes.
+    """
     try:
-        return [(_int(number), _outcome(kind, row)) for number, kind, row in orjson.loads(payload)]
+        return [(_int(number), _outcome(_str(kind), row)) for number, kind, row in orjson.loads(payload)]
     except TypeError as error:
         raise ValueError(f"not a batch of outcomes: {error}") from error
 
@@ -129,15 +152,17 @@ def _outcome_row(outcome: Outcome) -> tuple[str, list[Any] | int | None]:
             return refusal.value, user_limit if earlier is None else _purchase_row(earlier)
 
 
-def _outcome(kind: str, row: list[Any] | int | None) -> Outcome:
-    if isinstance(row, int):
-        return Refused(Refusal(kind), user_limit=row)
-    purchase = None if row is None else _purchase(*row)
-    if kind in ("sold", "repeated"):
-        if purchase is None:
+def _outcome(kind: str, row: list[Any] | int | None) -> Outcome | None:
+    if kind == "sold" or kind == "repeated":
+        if not isinstance(row, list):
             raise ValueError(f"a {kind} outcome without its purchase")
-        return Sold(purchase) if kind == "sold" else Repeated(purchase)
-    return Refused(Refusal(kind), purchase)
+        return Sold(_purchase(*row)) if kind == "sold" else Repeated(_purchase(*row))
+    refusal = _REFUSALS.get(kind)
+    if refusal is None:
+        return None  # from a later release; it may be a sale as well as a refusal
+    if isinstance(row, int):
+        return Refused(refusal, user_limit=row)
+    return Refused(refusal, None if row is None else _purchase(*row))
 
 
 def _purchase_row(p: Purchase) -> list[Any]:

@@ -1,8 +1,8 @@
-"""The inventory side of a purchase: reads the inboxes of every sale that this host leads, and sends the answers.
+"""The inventory side of a purchase: reads the inboxes of every sale that this host leads, and sends the outcomes.
 
 One blocking read serves all sales of the host. An entry stays in its inbox until all its commands are answered, so a
 successor finds what was not finished. Nothing rests on stream ids growing: a sale that has been quiet is read from its
-beginning, where only what is unanswered can stand.
+beginning, where only unanswered entries can stand.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from flash.actors.mailbox import Mailbox
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
 from flash.purchase_rpc import messages
-from flash.stores.redis_link import Entries, RedisCommand, RedisLink, streams_of
+from flash.purchase_rpc.stream_link import StreamLink
+from flash.stores.redis_link import Entries, RedisCommand, streams_of
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
 _READ_ENTRIES = 16
 _READ_BLOCK_MS = 1_000
-_CROWDED_COMMANDS = 4_096
+CROWDED_COMMANDS = 4_096
 """A sale with this many unread commands is not read further until its actor has caught up."""
-_INBOX_MAX = _CROWDED_COMMANDS + _READ_ENTRIES * messages.COMMANDS_MAX
+_INBOX_MAX = CROWDED_COMMANDS + _READ_ENTRIES * messages.COMMANDS_MAX
 _CROWDED_BLOCK_MS = 5
 _QUIET_SECONDS = 1.0
+_WAKE_UPS_MAX = 16
 _DEAD_LETTERS_MAX = 100
 _DEAD_LETTERS_MS = 7 * 86_400_000
-"""How long what was set aside is kept for somebody to look at."""
+"""How long dead letters are kept for somebody to look at."""
 _RETRY_SECONDS = 0.2
 _REPLY_STREAM_MS = 60_000
-"""Every reply pushes the end of its stream this far: how long it outlives its web process."""
+"""Each reply makes its stream live for so long: how long it outlives its web process."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Inbox:
     sale_id: SaleId
     key: str
@@ -47,19 +49,20 @@ class _Inbox:
     last: bytes = b"0"
     quiet_since: float = 0.0
     held: set[bytes] = field(default_factory=set)
-    """Ids of the entries that were read and are not done: reading from the beginning meets them again."""
+    """Ids of the entries that were delivered and are not answered: reading from the beginning meets them again."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     inbox: _Inbox
     id: bytes
+    version: int
     unanswered: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Delivery:
-    """One command as it came: where the answer goes, and when nobody waits for it any more (Trio time)."""
+    """One command as it came: where the outcome goes, and when nobody waits for it any more (Trio time)."""
 
     command: Command
     expires_at: float
@@ -69,14 +72,19 @@ class Delivery:
 
 
 class PurchaseServer:
-    """`reader` and `writer` are two links, since the first one blocks in Redis. `on_wake_up`: the bell has rung."""
+    """`reader` and `writer` are two links, since the first one blocks in Redis.
 
-    def __init__(self, reader: RedisLink, writer: RedisLink, on_wake_up: Callable[[], None]) -> None:
+    `on_wake_up` is called when any host says that a sale or a lease has changed.
+    """
+
+    def __init__(self, reader: StreamLink, writer: StreamLink, on_wake_up: Callable[[], None]) -> None:
         self._reader = reader
         self._writer = writer
-        self._on_bell = on_wake_up
+        self._on_wake_up = on_wake_up
         self._open: dict[str, _Inbox] = {}
         self._wake_up_last = b"0"
+        self._warn = ThrottledLogger(log)
+        self._warn_of_version = ThrottledLogger(log)
 
     @contextmanager
     def open(self, sale_id: SaleId) -> Iterator[Mailbox[Delivery]]:
@@ -90,24 +98,27 @@ class PurchaseServer:
             del self._open[inbox.key]
 
     async def notify(self) -> None:
-        """Wake every host's reader, ours too: a sale or a lease has changed."""
-        await self._writer.execute(("XADD", messages.WAKE_UP_STREAM, "MAXLEN", 16, "*", "r", "1"))
+        """Wake up every host's reader, ours too: a sale or a lease has changed."""
+        await self._writer.execute(("XADD", messages.WAKE_UP_STREAM, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
-        """Answer, then forget the entries that are done. None as outcome: dropped, nobody waits for it."""
-        replies: defaultdict[str, list[tuple[int, Outcome]]] = defaultdict(list)
+        """Reply, then delete the entries that are done. None as outcome: dropped, since nobody waits for it."""
+        replies: defaultdict[tuple[str, int], list[tuple[int, Outcome]]] = defaultdict(list)
         done: defaultdict[str, list[bytes]] = defaultdict(list)
         for delivery, outcome in answers:
-            if outcome is not None:
-                replies[delivery.reply_to].append((delivery.number, outcome))
             entry = delivery.entry
+            if outcome is not None:
+                replies[delivery.reply_to, entry.version].append((delivery.number, outcome))
             entry.unanswered -= 1
             if not entry.unanswered:
                 done[entry.inbox.key].append(entry.id)
                 entry.inbox.held.discard(entry.id)
         commands: list[RedisCommand] = []
-        for key, outcomes in replies.items():
-            commands.append(("XADD", key, "*", "o", messages.encode_outcomes(outcomes)))
+        for (key, version), outcomes in replies.items():
+            payload = messages.encode_outcomes(outcomes)
+            commands.append(
+                ("XADD", key, "*", messages.VERSION_FIELD, version, messages.OUTCOMES_FIELD, payload),
+            )
             commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
         if commands:
@@ -115,75 +126,78 @@ class PurchaseServer:
 
     async def run(self) -> None:
         """Read until cancelled."""
-        warn = ThrottledLogger(log)
         while True:
             try:
                 await self._read_once()
             except FlashError as error:
-                warn("cannot read inboxes: %s", error)
+                self._warn("cannot read inboxes: %s", error)
                 await trio.sleep(_RETRY_SECONDS)
 
     async def _read_once(self) -> None:
-        inboxes = [inbox for inbox in self._open.values() if len(inbox.mailbox) < _CROWDED_COMMANDS]
+        inboxes = {key: inbox for key, inbox in self._open.items() if len(inbox.mailbox) < CROWDED_COMMANDS}
         now = trio.current_time()
-        for inbox in inboxes:
+        for inbox in inboxes.values():
             if now - inbox.quiet_since > _QUIET_SECONDS:
                 inbox.last, inbox.quiet_since = b"0", now
-        positions = {inbox.key: inbox.last for inbox in inboxes}
         block_ms = _READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
-        streams, redis_ms = await self._read(positions, block_ms)
+        streams, redis_ms = await self._read({key: inbox.last for key, inbox in inboxes.items()}, block_ms)
         for key, entries in streams:
             if key == messages.WAKE_UP_STREAM:
                 self._wake_up_last = entries[-1][0]
-                self._on_bell()
-            elif key in self._open:
-                await self._deliver(self._open[key], entries, redis_ms)
+                self._on_wake_up()
+            elif self._open.get(key) is inboxes[key]:
+                # An inbox that was closed and opened again meanwhile wants its older entries first.
+                await self._deliver(inboxes[key], entries, redis_ms)
+
+    async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Entries]], float]:
+        """What has come since `positions`, and the time in milliseconds, both from Redis."""
+        positions = {**positions, messages.WAKE_UP_STREAM: self._wake_up_last}
+        keys: RedisCommand = (*positions, *positions.values())
+        xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", block_ms, "STREAMS", *keys)
+        # TIME is answered after the read has returned, in the same round trip
+        answer, (seconds, microseconds) = await self._reader.execute(xread, ("TIME",), block_seconds=block_ms / 1000)
+        streams = [(key.decode(), entries) for key, entries in streams_of(answer)]
+        return streams, int(seconds) * 1e3 + int(microseconds) / 1e3
 
     async def _deliver(self, inbox: _Inbox, entries: Entries, redis_ms: float) -> None:
         inbox.quiet_since = trio.current_time()
         for entry_id, fields in entries:
             if entry_id not in inbox.held:
                 await self._deliver_entry(inbox, entry_id, fields, redis_ms)
-            inbox.last = entry_id  # one by one: if setting one aside fails, those behind it are read again
+            inbox.last = entry_id  # one by one: if a dead letter cannot be moved, those behind it are read again
 
     async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes], redis_ms: float) -> None:
         try:
-            batch = messages.decode_commands(fields[b"c"], inbox.sale_id)
+            version = messages.version_of(fields)
+            if version > messages.VERSION:
+                # It stays for a newer process that takes the lease; the web process that added it withdraws it in time.
+                self._warn_of_version(
+                    "sale %d: left a command entry of version %d, this release reads %d: "
+                    "finish the upgrade of the inventory processes",
+                    inbox.sale_id,
+                    version,
+                    messages.VERSION,
+                )
+                return
+            batch = messages.decode_commands(fields[messages.COMMANDS_FIELD], inbox.sale_id)
         except (KeyError, ValueError) as error:
-            log.error("sale %d: entry %r set aside: %s", inbox.sale_id, entry_id, error)
-            await self._add_dead_letter(inbox, entry_id, fields)
+            log.error("sale %d: entry %r is a dead letter: %s", inbox.sale_id, entry_id, error)
+            await self._move_to_dead_letters(inbox, entry_id, fields)
             return
-        entry = _Entry(inbox, entry_id, len(batch.commands))
+        entry = _Entry(inbox, entry_id, version, len(batch.commands))
         inbox.held.add(entry_id)
-        # An age by Redis's clock alone, then counted on by ours: no host's wall clock is asked. Once Redis's clock has
-        # been set back, the ids of a stream run ahead of it.
+        # The age comes from Redis's clock alone and grows with Trio's: no host's wall clock is asked. If Redis's clock
+        # was set back, the ids of a stream run ahead of it.
         age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
         expires_at = trio.current_time() + (batch.ttl_ms - age_ms) / 1000
         for number, command in batch.commands:
             inbox.mailbox.put_nowait(Delivery(command, expires_at, number, batch.reply_to, entry))
 
-    async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Entries]], float]:
-        """What has come since `positions`, and the time in milliseconds, both by Redis."""
-        positions = {**positions, messages.WAKE_UP_STREAM: self._wake_up_last}
-        read: RedisCommand = (
-            "XREAD",
-            "COUNT",
-            _READ_ENTRIES,
-            "BLOCK",
-            block_ms,
-            "STREAMS",
-            *positions,
-            *positions.values(),
-        )
-        # TIME is answered after the read has returned, in the same round trip
-        answer, (seconds, microseconds) = await self._reader.execute(read, ("TIME",), block_seconds=block_ms / 1000)
-        streams = [(key.decode(), entries) for key, entries in streams_of(answer)]
-        return streams, int(seconds) * 1e3 + int(microseconds) / 1e3
-
-    async def _add_dead_letter(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+    async def _move_to_dead_letters(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        key = messages.dead_letter_key(inbox.sale_id)
         flat = [part for field in fields.items() for part in field]
         await self._writer.execute(
-            ("XADD", messages.dead_letter_key(inbox.sale_id), "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat),
-            ("PEXPIRE", messages.dead_letter_key(inbox.sale_id), _DEAD_LETTERS_MS),
+            ("XADD", key, "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat),
+            ("PEXPIRE", key, _DEAD_LETTERS_MS),
             ("XDEL", inbox.key, entry_id),
         )

@@ -207,12 +207,12 @@ async def test_unreadable_entries_become_dead_letters_and_the_sale_goes_on(
                 client.xadd(messages.inbox_key(ONE), fields)
             assert crowd.sold < SIZE
             for _ in UNREADABLE:
-                await leader.wait_for(r"set aside")
+                await leader.wait_for(r"is a dead letter")
             await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
             await crowd.wait_sold(SIZE)
             assert client.xlen(messages.dead_letter_key(ONE)) == len(UNREADABLE)
             await until(lambda: client.xlen(messages.inbox_key(ONE)) == 0)
-        assert len(re.findall("set aside", leader.log)) == len(UNREADABLE)
+        assert len(re.findall("is a dead letter", leader.log)) == len(UNREADABLE)
         assert "stopped leading" not in leader.log
 
 

@@ -48,11 +48,11 @@ async def leave_early(purchase_client: PurchaseClient, valkey: EmbeddedValkey, c
 async def test_nothing_is_kept_of_commands_that_a_leader_has_dropped_unanswered(valkey: EmbeddedValkey) -> None:
     async with serving(valkey) as purchase_client:
         await leave_early(purchase_client, valkey, 10)
-        await until(lambda: purchase_client._entry_of)
+        await until(lambda: purchase_client._entries)
         with redis.from_url(valkey.url) as client:
             client.xtrim(INBOX, 0, approximate=False)
         await until(lambda: not purchase_client._entries)
-        assert not purchase_client._entry_of
+        assert not purchase_client._table
 
 
 async def test_an_inbox_that_nobody_reads_any_more_does_not_stay_in_redis(valkey: EmbeddedValkey) -> None:

@@ -1,0 +1,68 @@
+"""What the purchase client keeps of a command under way, and of the entry that carries it.
+
+Nothing here waits, and nothing knows Redis or a clock.
+`client` says when a record changes its state, and why.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from flash.actors.pending_request import PendingRequest
+from flash.domain import Command, Outcome
+from flash.errors import FlashError, OutcomeUnknown
+
+
+class State(enum.Enum):
+    QUEUED = enum.auto()
+    SENDING = enum.auto()
+    SENT = enum.auto()
+    ANSWERED = enum.auto()
+    GIVEN_UP = enum.auto()
+
+
+# Names of our own, since looking a member up in its enum costs more than comparing it.
+QUEUED, SENDING, SENT, ANSWERED, GIVEN_UP = State
+
+
+class Record(PendingRequest[Command, Outcome]):
+    """A command from the web task to the stream entry and back. `expires_at` is Trio time."""
+
+    __slots__ = ("entry", "expires_at", "number", "state")
+
+    def __init__(self, command: Command, number: int, expires_at: float) -> None:
+        super().__init__(command)
+        self.number = number
+        self.expires_at = expires_at
+        self.state = QUEUED
+        self.entry: Entry | None = None
+
+    def answer(self, outcome: Outcome | None) -> None:
+        """Whatever a leader said, even if it is nothing that this release understands."""
+        self.state = ANSWERED
+        if outcome is None:
+            self.set_exception(OutcomeUnknown("the leader's answer is of a later release"))
+        else:
+            self.set_result(outcome)
+
+    def give_up(self, error: FlashError) -> None:
+        if self.state is not ANSWERED:
+            self.state = GIVEN_UP
+            self.set_exception(error)
+
+
+class Entry:
+    """A batch of one sale as it stands in an inbox. It expires with the last of its records."""
+
+    __slots__ = ("expires_at", "id", "records", "sale_id", "unanswered")
+
+    def __init__(self, id: bytes, records: list[Record], unanswered: int) -> None:
+        self.id = id
+        self.records = records
+        self.unanswered = unanswered
+        self.sale_id = records[0].request.code.sale_id
+        self.expires_at = records[-1].expires_at
+
+    def sent(self) -> list[Record]:
+        """The records that wait for this entry to be answered."""
+        return [record for record in self.records if record.state is SENT]

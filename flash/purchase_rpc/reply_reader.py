@@ -1,0 +1,78 @@
+"""Reads the reply stream of a web process. It knows no asker and no command, only numbers and outcomes.
+
+Nothing rests on stream ids growing, since they may start again lower when Redis has lost its data: whatever was read is
+deleted, so the stream can be read from its beginning whenever nothing comes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+
+import trio
+
+from flash.domain import Outcome
+from flash.errors import FlashError
+from flash.purchase_rpc import messages
+from flash.purchase_rpc.stream_link import StreamLink
+from flash.stores.redis_link import Entries, RedisCommand, streams_of
+from flash.telemetry import ThrottledLogger
+
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 0.2
+_READ_ENTRIES = 64
+_READ_BLOCK_MS = 1_000
+
+
+class ReplyReader:
+    """Hands every batch of outcomes under `key` to `deliver`; None is an outcome that this release does not know."""
+
+    def __init__(self, link: StreamLink, key: str, deliver: Callable[[list[tuple[int, Outcome | None]]], None]) -> None:
+        self._link = link
+        self._key = key
+        self._deliver = deliver
+        self.heard_at = math.inf
+        """Trio time of Redis's last answer. Every read ends within a second, so an old one means that Redis is down."""
+        self._warn = ThrottledLogger(log)
+        self._warn_of_version = ThrottledLogger(log)
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        self.heard_at = trio.current_time()
+        last, read = b"0", list[bytes]()
+        while True:
+            try:
+                entries = await self._read(last, read)
+            except FlashError as error:
+                self._warn("cannot read purchase replies: %s", error)
+                await trio.sleep(_RETRY_SECONDS)
+                continue
+            self.heard_at = trio.current_time()
+            last, read = (entries[-1][0], [id for id, _ in entries]) if entries else (b"0", [])
+            for _, fields in entries:
+                self._receive(fields)
+
+    async def _read(self, last: bytes, read: list[bytes]) -> Entries:
+        """The entries after `last`. Those that were `read` before are deleted in the same round trip."""
+        xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", _READ_BLOCK_MS, "STREAMS", self._key, last)
+        delete: list[RedisCommand] = [("XDEL", self._key, *read)] if read else []
+        *_, answer = await self._link.execute(*delete, xread, block_seconds=_READ_BLOCK_MS / 1000)
+        streams = streams_of(answer)
+        return streams[0][1] if streams else []
+
+    def _receive(self, fields: dict[bytes, bytes]) -> None:
+        try:
+            version = messages.version_of(fields)
+            if version > messages.VERSION:
+                # Nobody answers a version 1 command like this. Its askers hear by time-out that nobody knows.
+                self._warn_of_version(
+                    "dropped a purchase reply of version %d: this release reads %d", version, messages.VERSION
+                )
+                return
+            outcomes = messages.decode_outcomes(fields[messages.OUTCOMES_FIELD])
+        except (KeyError, ValueError) as error:
+            log.error("dropped an unreadable purchase reply: %s", error)
+            return
+        self._deliver(outcomes)

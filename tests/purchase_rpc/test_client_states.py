@@ -1,0 +1,373 @@
+"""The purchase client's states one by one, on a Redis in memory and a clock that the test drives."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import orjson
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from flash.domain import Outcome, Refusal, Refused, Repeated, RequestId, Sold
+from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
+from flash.purchase_rpc import messages
+from flash.purchase_rpc.client import PurchaseClient
+from flash.testing.twins_link import RedisLinkTwin
+from flash.testing.twins_redis import RedisTwin
+from tests.purchase_rpc.leader import Leader, a_command
+
+TIMEOUT_SECONDS = 5.0
+SWEEP_SECONDS = 0.6
+"""A little longer than the client takes to look after its entries."""
+LOST, AWAY = OutcomeUnknown("lost"), Unavailable("not there")
+
+
+class World:
+    """One client, one leader by hand, and what each asker was told."""
+
+    def __init__(self, clock: MockClock, nursery: trio.Nursery, *, waiting_max: int, link_seconds: float) -> None:
+        self.clock = clock
+        self.redis = RedisTwin()
+        self.leader = Leader(self.redis, (1, 2))
+        self.sender = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
+        self.listener = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
+        self.client = PurchaseClient(
+            self.sender, self.listener, waiting_max=waiting_max, batch_max=100, timeout_seconds=TIMEOUT_SECONDS
+        )
+        self.results: dict[int, Outcome | FlashError] = {}
+        self.askers: dict[int, trio.CancelScope] = {}
+        self.scope = trio.CancelScope()
+        self._nursery = nursery
+        nursery.start_soon(self._run)
+
+    async def _run(self) -> None:
+        with self.scope:
+            await self.client.run()
+
+    def ask_nowait(self, *numbers: int, sale: int = 1) -> None:
+        for number in numbers:
+            self.askers[number] = trio.CancelScope()
+            self._nursery.start_soon(self._ask, number, sale)
+
+    async def ask(self, *numbers: int, sale: int = 1) -> None:
+        """Ask, and let the client send what it can."""
+        self.ask_nowait(*numbers, sale=sale)
+        await wait_all_tasks_blocked()
+
+    async def _ask(self, number: int, sale: int) -> None:
+        try:
+            with self.askers[number]:
+                self.results[number] = await self.client.ask(a_command(number, sale))
+        except FlashError as error:
+            self.results[number] = error
+
+    async def advance(self, seconds: float) -> None:
+        for _ in range(round(seconds / 0.05)):
+            self.clock.jump(0.05)
+            await wait_all_tasks_blocked()
+
+    async def answer_all(self) -> None:
+        self.leader.answer_all()
+        await wait_all_tasks_blocked()
+
+    def freeze(self) -> Callable[[], None]:
+        """Whatever the client sends is stuck until the function that is returned is called."""
+        gate = trio.Event()
+
+        async def wait(_name: str, _commands: tuple[object, ...]) -> None:
+            await gate.wait()
+
+        self.sender.faults.on_before = wait
+        return gate.set
+
+    def is_idle(self) -> bool:
+        """Nothing is kept of any purchase."""
+        return not (self.client._table or self.client._entries or len(self.client._outbox))
+
+
+@asynccontextmanager
+async def a_world(clock: MockClock, *, waiting_max: int = 100, link_seconds: float = 10.0) -> AsyncIterator[World]:
+    async with trio.open_nursery() as nursery:
+        world = World(clock, nursery, waiting_max=waiting_max, link_seconds=link_seconds)
+        await wait_all_tasks_blocked()
+        yield world
+        nursery.cancel_scope.cancel()
+
+
+def ids(*numbers: int) -> list[RequestId]:
+    return [a_command(number).request_id for number in numbers]
+
+
+async def test_each_asker_gets_the_outcome_of_its_own_command(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1, 2, 4)
+        await world.answer_all()
+        assert world.results[1] == Refused(Refusal.ITEM_SOLD)
+        for number in (2, 4):
+            sold = world.results[number]
+            assert isinstance(sold, Sold)
+            assert sold.purchase.request_id == a_command(number).request_id
+        assert world.is_idle()
+
+
+async def test_what_is_asked_while_a_batch_is_under_way_becomes_one_entry_for_each_sale(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        thaw = world.freeze()
+        await world.ask(1)
+        world.ask_nowait(2, 3)
+        await world.ask(4, sale=2)
+        await world.ask(5)
+        thaw()
+        await wait_all_tasks_blocked()
+        requests = [(sale, [c.request_id for _, c in batch.commands]) for sale, _, batch in world.leader.entries()]
+        assert [(sale, sorted(batch)) for sale, batch in requests] == [(1, ids(1)), (1, ids(2, 3, 5)), (2, ids(4))]
+
+
+async def test_more_than_may_wait_are_refused_at_once_until_somebody_leaves(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock, waiting_max=2) as world:
+        await world.ask(1, 2)
+        await world.ask(3)
+        assert isinstance(world.results[3], Overloaded)
+        world.askers[1].cancel()
+        await wait_all_tasks_blocked()
+        await world.ask(4)
+        assert 4 not in world.results
+        assert sorted(world.leader.request_ids()) == ids(1, 2, 4)
+
+
+async def test_whoever_leaves_before_the_flush_has_nothing_sent(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        thaw = world.freeze()
+        await world.ask(1)
+        await world.ask(2)
+        world.askers[2].cancel()
+        await wait_all_tasks_blocked()
+        thaw()
+        await wait_all_tasks_blocked()
+        assert world.leader.request_ids() == ids(1)
+
+
+async def test_a_command_whose_entry_has_vanished_is_added_again_under_its_request_id(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1, 2)
+        await world.ask(3, sale=2)
+        ((_, _, before), *_) = world.leader.entries()
+        world.redis.lose_everything()
+        await world.advance(SWEEP_SECONDS)
+        assert sorted(world.leader.request_ids()) == ids(1, 2, 3)
+        ((_, _, after), *_) = world.leader.entries()
+        assert sorted(after.commands, key=str) == sorted(before.commands, key=str)
+        assert before.ttl_ms - 700 <= after.ttl_ms < before.ttl_ms, "nobody waits any longer because of that"
+        await world.advance(SWEEP_SECONDS)
+        assert len(world.leader.request_ids()) == 3, "what is there is not added once more"
+        await world.answer_all()
+        assert set(world.results) == {1, 2, 3}
+        assert world.is_idle()
+
+
+async def test_only_the_commands_whose_answers_were_lost_are_added_again(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2, 4)
+        ((_, _, batch),) = world.leader.entries()
+        answered, lost = (int(command.code.checkout_id) for _, command in batch.commands)
+        world.leader.answer(world.leader.entries()[0], 1)
+        world.leader.answer(world.leader.entries()[0], 1, is_lost=True)
+        await wait_all_tasks_blocked()
+        assert set(world.results) == {answered}
+        await world.advance(SWEEP_SECONDS)
+        assert world.leader.request_ids() == ids(lost)
+        await world.answer_all()
+        assert isinstance(world.results[lost], Repeated), "it was sold already, and is not sold again"
+
+
+@pytest.mark.parametrize("is_applied", [False, True])
+async def test_adding_again_that_fails_is_tried_again(mock_clock: MockClock, is_applied: bool) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        world.redis.lose_everything()
+
+        async def fail_adding(_name: str, commands: tuple[object, ...]) -> None:
+            if any(isinstance(command, tuple) and command[0] == "XADD" for command in commands):
+                raise LOST if is_applied else AWAY
+
+        if is_applied:
+            world.sender.faults.on_after = fail_adding
+        else:
+            world.sender.faults.on_before = fail_adding
+        await world.advance(SWEEP_SECONDS)
+        assert 2 not in world.results, "it may have been decided before: it is not for the asker to hear of this"
+        world.sender.faults = RedisLinkTwin(world.redis).faults
+        await world.advance(SWEEP_SECONDS)
+        assert set(world.leader.request_ids()) == set(ids(2))
+        await world.answer_all()
+        assert isinstance(world.results[2], Sold)
+
+
+async def test_whoever_is_not_answered_in_time_does_not_know_and_their_command_is_withdrawn(
+    mock_clock: MockClock,
+) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1)
+        await world.advance(TIMEOUT_SECONDS - 0.2)
+        assert world.results == {}
+        assert world.leader.request_ids() == ids(1)
+        await world.advance(0.4)
+        assert isinstance(world.results[1], OutcomeUnknown)
+        await world.advance(SWEEP_SECONDS)
+        assert world.leader.request_ids() == []
+        assert world.is_idle()
+
+
+async def test_a_command_whose_asker_has_left_is_withdrawn_when_it_expires(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1)
+        world.askers[1].cancel()
+        await world.advance(TIMEOUT_SECONDS - 0.2)
+        assert world.leader.request_ids() == ids(1), "until then its leader may still sell, for the receipt"
+        await world.advance(SWEEP_SECONDS + 0.4)
+        assert world.leader.request_ids() == []
+        assert world.is_idle()
+
+
+async def test_a_withdrawal_that_fails_is_tried_again(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1)
+        await world.advance(TIMEOUT_SECONDS - 0.2)
+        world.sender.faults.fail_before(AWAY, times=2)
+        await world.advance(4 * SWEEP_SECONDS)
+        assert world.leader.request_ids() == []
+        assert world.is_idle()
+
+
+async def test_an_answer_that_is_quicker_than_the_answer_to_its_xadd_counts(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        gate = trio.Event()
+
+        async def wait(_name: str, _commands: tuple[object, ...]) -> None:
+            await gate.wait()
+
+        world.sender.faults.on_after = wait
+        await world.ask(2)
+        await world.answer_all()
+        assert isinstance(world.results[2], Sold)
+        gate.set()
+        await wait_all_tasks_blocked()
+        assert world.is_idle(), "an entry that is answered is not looked after"
+
+
+@pytest.mark.parametrize("is_applied", [False, True])
+async def test_a_batch_that_could_not_be_sent_says_whether_anything_was_started(
+    mock_clock: MockClock, is_applied: bool
+) -> None:
+    async with a_world(mock_clock) as world:
+        if is_applied:
+            world.sender.faults.fail_after(LOST)
+        else:
+            world.sender.faults.fail_before(AWAY)
+        await world.ask(1)
+        assert type(world.results[1]) is (OutcomeUnknown if is_applied else Unavailable)
+        assert world.is_idle()
+        await world.ask(2)
+        assert world.leader.request_ids()[-1:] == ids(2), "the next batch is another one's matter"
+
+
+async def test_a_redis_that_says_nothing_for_two_seconds_ends_every_waiting(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock, link_seconds=1.0) as world:
+        await world.ask(1)
+        world.listener.faults.fail_before(AWAY, times=math.inf)
+        await world.advance(2.5)
+        assert world.results == {}, "the read that was under way has ended by itself within a second"
+        await world.advance(1.0)
+        assert isinstance(world.results[1], OutcomeUnknown)
+        world.listener.faults.heal()
+        await world.advance(0.3)
+        await world.ask(2)
+        await world.answer_all()
+        assert isinstance(world.results[2], Sold)
+
+
+async def test_at_a_stop_only_what_was_never_sent_is_called_not_started(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1)
+        world.freeze()
+        await world.ask(2)
+        await world.ask(3)
+        world.scope.cancel()
+        await wait_all_tasks_blocked()
+        await world.ask(4)
+        told = [type(world.results[number]) for number in (1, 2, 3, 4)]
+        assert told == [OutcomeUnknown, OutcomeUnknown, Unavailable, Unavailable]
+
+
+async def test_ids_that_start_again_lower_hide_no_reply(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1)
+        await world.answer_all()
+        world.redis.lose_everything()
+        world.redis.set_clock(-3600)
+        await world.ask(2)
+        await world.answer_all()
+        await world.advance(1.1)
+        assert isinstance(world.results[2], Sold)
+
+
+# Replies of other releases
+
+
+async def test_a_reply_of_the_previous_release_is_understood(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, _, batch),) = world.leader.entries()
+        ((number, _),) = batch.commands
+        payload = messages.encode_outcomes([(number, Refused(Refusal.SOLD_OUT))])
+        world.leader.reply(batch.reply_to, payload, version=None)
+        await wait_all_tasks_blocked()
+        assert world.results[2] == Refused(Refusal.SOLD_OUT)
+
+
+async def test_an_outcome_of_a_kind_that_nobody_knows_here_costs_no_other_asker_theirs(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1, 2, 3)
+        ((_, _, batch),) = world.leader.entries()
+        numbers = {int(command.code.checkout_id): number for number, command in batch.commands}
+        kinds = {1: "sold_out", 2: "banned_until_tomorrow", 3: "item_sold"}
+        rows = [[numbers[checkout], kind, None] for checkout, kind in kinds.items()]
+        world.leader.reply(batch.reply_to, orjson.dumps(rows))
+        await wait_all_tasks_blocked()
+        assert world.results[1] == Refused(Refusal.SOLD_OUT)
+        assert isinstance(world.results[2], OutcomeUnknown)
+        assert world.results[3] == Refused(Refusal.ITEM_SOLD)
+        assert world.is_idle()
+
+
+@pytest.mark.parametrize(("version", "payload"), [(2, b"\x93 of the next release"), (1, b"[[garbage")])
+async def test_a_reply_that_cannot_be_read_is_logged_and_its_asker_told_in_time(
+    mock_clock: MockClock, caplog: pytest.LogCaptureFixture, version: int, payload: bytes
+) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1)
+        ((_, _, batch),) = world.leader.entries()
+        world.leader.reply(batch.reply_to, payload, version)
+        await wait_all_tasks_blocked()
+        assert len(caplog.records) == 1
+        assert "dropped" in caplog.text
+        await world.ask(2)
+        world.leader.answer(world.leader.entries()[1])
+        await wait_all_tasks_blocked()
+        assert isinstance(world.results[2], Sold)
+        await world.advance(TIMEOUT_SECONDS + 0.2)
+        assert isinstance(world.results[1], OutcomeUnknown)
+
+
+async def test_entries_say_their_version_beside_what_the_previous_release_reads(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, fields),) = world.redis.entries("{sale:1}:inbox")
+        assert set(fields) == {b"v", b"c"}
+        assert fields[b"v"] == b"1"
+        reply_to, ttl_ms, [[number, _code, request_id]] = orjson.loads(fields[b"c"])
+        assert reply_to.startswith("{web:")
+        assert (ttl_ms, number, request_id) == (5000, 1, "auto:2")

@@ -1,0 +1,313 @@
+"""The purchase server, on a real Valkey and on its twin: what it delivers, what it keeps, what it leaves alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import orjson
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from flash.actors.mailbox import Mailbox
+from flash.domain import Outcome, Refusal, Refused, SaleId
+from flash.purchase_rpc import messages
+from flash.purchase_rpc.messages import CommandBatch, encode_commands
+from flash.purchase_rpc.server import CROWDED_COMMANDS, Delivery, PurchaseServer
+from flash.purchase_rpc.stream_link import StreamLink
+from flash.stores.redis_link import RedisLink, streams_of
+from flash.testing.cluster import until
+from flash.testing.twins_link import RedisLinkTwin
+from flash.testing.twins_redis import RedisTwin
+from tests.purchase_rpc.leader import a_command
+from tests.testing.conftest import NewLink
+
+ONE, TWO = SaleId(1), SaleId(2)
+REPLIES = "{web:a}:replies"
+SOLD_OUT = Refused(Refusal.SOLD_OUT)
+QUIET_SECONDS = 1.1
+"""A little longer than a sale is quiet before its inbox is read from the beginning."""
+
+
+class Site:
+    """One server on two links, and a third one for the test."""
+
+    def __init__(self, reader: StreamLink, writer: StreamLink, link: StreamLink) -> None:
+        self.link = link
+        self.woken = 0
+        self.server = PurchaseServer(reader, writer, self._count)
+
+    def _count(self) -> None:
+        self.woken += 1
+
+    async def add(
+        self,
+        *numbers: int,
+        sale: SaleId = ONE,
+        reply_to: str = REPLIES,
+        ttl_ms: int = 30_000,
+        version: int | None = messages.VERSION,
+    ) -> bytes:
+        """Add an entry as a web process would; without a version, as one of the first release would."""
+        payload = encode_commands(CommandBatch(reply_to, ttl_ms, [(n, a_command(n, sale)) for n in numbers]))
+        return await self.add_raw({} if version is None else {b"v": version}, {b"c": payload}, sale=sale)
+
+    async def add_raw(self, *fields: Mapping[bytes, bytes | int], sale: SaleId = ONE) -> bytes:
+        flat: list[bytes | int] = [part for group in fields for field in group.items() for part in field]
+        (entry_id,) = await self.link.execute(("XADD", messages.inbox_key(sale), "*", *flat))
+        assert isinstance(entry_id, bytes)
+        return entry_id
+
+    async def standing(self, sale: SaleId = ONE) -> list[bytes]:
+        """The ids of the entries in the inbox."""
+        (entries,) = await self.link.execute(("XRANGE", messages.inbox_key(sale), "-", "+"))
+        return [entry_id for entry_id, _ in entries]
+
+    async def dead_letters(self) -> list[dict[bytes, bytes]]:
+        (answer,) = await self.link.execute(("XREAD", "STREAMS", messages.dead_letter_key(ONE), "0"))
+        return [fields for _, entries in streams_of(answer) for _, fields in entries]
+
+    async def replies(self, key: str = REPLIES) -> list[list[tuple[int, Outcome | None]]]:
+        """The batches of outcomes that were sent to a web process."""
+        (answer,) = await self.link.execute(("XREAD", "STREAMS", key, "0"))
+        return [messages.decode_outcomes(fields[b"o"]) for _, entries in streams_of(answer) for _, fields in entries]
+
+
+@asynccontextmanager
+async def a_site(new_link: NewLink) -> AsyncIterator[Site]:
+    links = [new_link() for _ in range(3)]
+    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+        for link in links:
+            if isinstance(link, RedisLink):
+                await stack.enter_async_context(link)
+        site = Site(*links)
+        nursery.start_soon(site.server.run)
+        with trio.fail_after(30):
+            yield site
+        nursery.cancel_scope.cancel()
+
+
+async def take(mailbox: Mailbox[Delivery], count: int) -> list[Delivery]:
+    """The next `count` deliveries."""
+    deliveries: list[Delivery] = []
+    while len(deliveries) < count:
+        deliveries += await mailbox.take(count - len(deliveries))
+    return deliveries
+
+
+def numbers(deliveries: list[Delivery]) -> list[int]:
+    return [delivery.number for delivery in deliveries]
+
+
+async def nothing_comes(mailbox: Mailbox[Delivery], seconds: float) -> bool:
+    """Reading goes on while this waits, so the inbox is met again from its beginning if `seconds` are enough."""
+    with trio.move_on_after(seconds):
+        await mailbox.take(1)
+        return False
+    return True
+
+
+async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1, 2)
+        with site.server.open(ONE) as mailbox:
+            await site.add(3)
+            deliveries = await take(mailbox, 3)
+            assert [(d.number, d.command, d.reply_to) for d in deliveries] == [
+                (number, a_command(number), REPLIES) for number in (1, 2, 3)
+            ]
+            now = trio.current_time()
+            assert all(now + 25 < d.expires_at <= now + 30 for d in deliveries)
+
+
+async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_before(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        entry_id = await site.add(1, 2, 3)
+        with site.server.open(ONE) as mailbox:
+            deliveries = await take(mailbox, 3)
+            assert await site.standing() == [entry_id], "reading deletes nothing"
+            await site.server.send([(deliveries[1], SOLD_OUT)])
+            await site.server.send([(deliveries[0], None)])
+            assert await site.standing() == [entry_id]
+            await site.server.send([(deliveries[2], SOLD_OUT)])
+            assert await site.standing() == []
+            assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT)]], "a dropped command has no answer"
+
+
+async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whole(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1, 2)
+        await site.add(3)
+        with site.server.open(ONE) as mailbox:
+            deliveries = await take(mailbox, 3)
+            await site.server.send([(deliveries[0], SOLD_OUT), (deliveries[2], SOLD_OUT)])
+        with site.server.open(ONE) as mailbox:
+            assert numbers(await take(mailbox, 2)) == [1, 2]
+            assert await nothing_comes(mailbox, QUIET_SECONDS)
+
+
+async def test_another_process_finds_what_its_predecessor_left(new_link: NewLink) -> None:
+    async with a_site(new_link) as first:
+        await first.add(1)
+        with first.server.open(ONE) as mailbox:
+            await take(mailbox, 1)
+    async with a_site(new_link) as second:
+        with second.server.open(ONE) as mailbox:
+            assert numbers(await take(mailbox, 1)) == [1]
+
+
+async def test_an_entry_that_is_held_is_not_delivered_twice_by_reading_from_the_beginning(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1)
+        with site.server.open(ONE) as mailbox:
+            (held,) = await take(mailbox, 1)
+            assert await nothing_comes(mailbox, 2 * QUIET_SECONDS)
+            await site.server.send([(held, SOLD_OUT)])
+            assert await site.standing() == []
+
+
+async def test_entries_are_found_although_ids_have_started_again_lower() -> None:
+    redis = RedisTwin()
+    async with a_site(lambda: RedisLinkTwin(redis)) as site:
+        with site.server.open(ONE) as mailbox:
+            await site.add(1)
+            await take(mailbox, 1)
+            redis.lose_everything()
+            redis.set_clock(-3600)
+            await site.add(2)
+            assert numbers(await take(mailbox, 1)) == [2]
+
+
+async def test_an_inbox_opened_again_while_a_read_is_under_way_starts_from_its_beginning() -> None:
+    redis = RedisTwin()
+    reader, gate = RedisLinkTwin(redis), trio.Event()
+    links = iter([reader, RedisLinkTwin(redis), RedisLinkTwin(redis)])
+    async with a_site(lambda: next(links)) as site:
+        await site.add(1)
+        with site.server.open(ONE) as mailbox:
+            await take(mailbox, 1)
+            await wait_all_tasks_blocked()  # the reader waits for what comes after the first entry
+
+            async def hold_back(_name: str, _commands: tuple[object, ...]) -> None:
+                await gate.wait()
+
+            reader.faults.on_after = hold_back
+            await site.add(2)
+            await wait_all_tasks_blocked()
+        with site.server.open(ONE) as mailbox:
+            gate.set()
+            assert numbers(await take(mailbox, 2)) == [1, 2]
+
+
+async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_decides_it(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1, ttl_ms=20)
+        await trio.sleep(0.05)  # Redis's clock has to move
+        await site.add(2)
+        with site.server.open(ONE) as mailbox:
+            expired, fresh = await take(mailbox, 2)
+            assert expired.expires_at <= trio.current_time() < fresh.expires_at
+
+
+async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(*range(CROWDED_COMMANDS + 1))
+        with site.server.open(ONE) as crowded, site.server.open(TWO) as other:
+            await until(lambda: len(crowded) > CROWDED_COMMANDS)
+            await site.add(1)
+            await site.add(2, sale=TWO)
+            assert numbers(await take(other, 1)) == [2]
+            await site.add(3, sale=TWO)
+            assert numbers(await take(other, 1)) == [3]
+            assert len(crowded) == CROWDED_COMMANDS + 1
+            await take(crowded, CROWDED_COMMANDS + 1)
+            assert numbers(await take(crowded, 1)) == [1]
+
+
+async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1, 2)
+        await site.add(3, reply_to="{web:b}:replies")
+        await site.add(4, sale=TWO)
+        with site.server.open(ONE) as one, site.server.open(TWO) as two:
+            deliveries = await take(one, 3) + await take(two, 1)
+            await site.server.send([(delivery, SOLD_OUT) for delivery in deliveries])
+            assert await site.replies() == [[(1, SOLD_OUT), (2, SOLD_OUT), (4, SOLD_OUT)]]
+            assert await site.replies("{web:b}:replies") == [[(3, SOLD_OUT)]]
+            assert (await site.standing(), await site.standing(TWO)) == ([], [])
+            (left,) = await site.link.execute(("PTTL", REPLIES))
+            assert 0 < left <= 60_000, "replies do not outlive their web process for long"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{b"c": b"\xff\x00"}, {b"d": b"[]"}, {b"v": b"1", b"c": b"[]"}, {b"v": b"two", b"c": b"[]"}, {b"v": b"0"}],
+    ids=["no JSON", "no commands", "an empty batch", "a version that is none", "version 0"],
+)
+async def test_a_dead_letter_is_moved_aside_and_what_stands_behind_it_delivered(
+    new_link: NewLink, caplog: pytest.LogCaptureFixture, fields: dict[bytes, bytes]
+) -> None:
+    async with a_site(new_link) as site:
+        await site.add_raw(fields)
+        good = await site.add(1)
+        with site.server.open(ONE) as mailbox:
+            assert numbers(await take(mailbox, 1)) == [1]
+        assert await site.dead_letters() == [fields]
+        assert await site.standing() == [good]
+        assert "is a dead letter" in caplog.text
+
+
+async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_gone(
+    new_link: NewLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_site(new_link) as site:
+        await site.link.execute(("SET", messages.inbox_key(ONE), "not a stream"))
+        with site.server.open(ONE) as mailbox:
+            await until(lambda: "cannot read inboxes" in caplog.text)
+            await site.link.execute(("DEL", messages.inbox_key(ONE)))
+            await site.add(1)
+            assert numbers(await take(mailbox, 1)) == [1]
+
+
+async def test_a_notification_wakes_up_every_process_once(new_link: NewLink) -> None:
+    async with a_site(new_link) as one, a_site(new_link) as other:
+        await wait_all_tasks_blocked()
+        before = (one.woken, other.woken)
+        await one.server.notify()
+        await until(lambda: (one.woken, other.woken) == (before[0] + 1, before[1] + 1))
+        for _ in range(20):
+            await one.server.notify()
+        (count,) = await one.link.execute(("XLEN", messages.WAKE_UP_STREAM))
+        assert count == 16, "hints are not kept for ever"
+
+
+# Rolling upgrades
+
+
+async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1, version=None)
+        with site.server.open(ONE) as mailbox:
+            (delivery,) = await take(mailbox, 1)
+            await site.server.send([(delivery, SOLD_OUT)])
+        (answer,) = await site.link.execute(("XREAD", "STREAMS", REPLIES, "0"))
+        ((_, [(_, fields)]),) = streams_of(answer)
+        assert orjson.loads(fields[b"o"]) == [[1, "sold_out", None]], "as the previous release reads it"
+        assert fields[b"v"] == b"1"
+
+
+async def test_an_entry_of_the_next_release_stays_where_it_is_and_is_named_once(
+    new_link: NewLink, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_site(new_link) as site:
+        newer = [await site.add_raw({b"v": b"2", b"c": b"\x93 in another encoding"}) for _ in range(3)]
+        good = await site.add(1)
+        with site.server.open(ONE) as mailbox:
+            assert numbers(await take(mailbox, 1)) == [1]
+            assert await nothing_comes(mailbox, QUIET_SECONDS)
+        assert await site.standing() == [*newer, good]
+        assert await site.dead_letters() == []
+        (record,) = caplog.records
+        assert "version 2" in record.getMessage()
+        assert "finish the upgrade" in record.getMessage()
