@@ -127,26 +127,27 @@ class PurchaseClient:
         if not batches:
             return
         adds: list[RedisCommand] = []
-        for records in batches:
+        payloads = [self._payload(records) for records in batches]
+        for records, payload in zip(batches, payloads, strict=True):
             inbox = messages.inbox_key(records[0].request.code.sale_id)
-            adds.append(("XADD", inbox, "*", *self._fields(records)))
+            fields = (messages.VERSION_FIELD, messages.VERSION, messages.COMMANDS_FIELD, payload)
+            adds.append(("XADD", inbox, "*", *fields))
             adds.append(("PEXPIRE", inbox, _INBOX_MS))
         ids: list[bytes] = (await self._sender.execute(*adds))[::2]
-        for records, entry_id in zip(batches, ids, strict=True):
-            self._note_entry(entry_id, records)
+        for records, payload, entry_id in zip(batches, payloads, ids, strict=True):
+            self._note_entry(entry_id, payload, records)
 
-    def _fields(self, records: list[Record]) -> RedisCommand:
+    def _payload(self, records: list[Record]) -> bytes:
         ttl_ms = max(0, int((records[-1].expires_at - trio.current_time()) * 1000))
         commands = [(record.number, record.request) for record in records]
-        payload = messages.encode_commands(messages.CommandBatch(self._reply_key, ttl_ms, commands))
-        return messages.VERSION_FIELD, messages.VERSION, messages.COMMANDS_FIELD, payload
+        return messages.encode_commands(messages.CommandBatch(self._reply_key, ttl_ms, commands))
 
-    def _note_entry(self, entry_id: bytes, records: list[Record]) -> None:
+    def _note_entry(self, entry_id: bytes, payload: bytes, records: list[Record]) -> None:
         """A record may have been answered, or given up, before the answer to its XADD was here."""
         open_records = [record for record in records if record.state is not ANSWERED]
         if not open_records:
             return
-        entry = Entry(entry_id, open_records, len(open_records))
+        entry = Entry(entry_id, payload, open_records)
         self._entries[entry] = None
         for record in open_records:
             record.entry = entry
@@ -206,7 +207,7 @@ class PurchaseClient:
         found = await self._sender.execute(
             *(("XRANGE", messages.inbox_key(entry.sale_id), entry.id, entry.id) for entry in entries)
         )
-        vanished = [entry for entry, here in zip(entries, found, strict=True) if not here]
+        vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(here)]
         await self._add([records for entry in vanished if (records := entry.sent())])
         self._forget(vanished)  # only now: if the adding failed, the next sweep finds them vanished again
 

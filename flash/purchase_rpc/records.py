@@ -7,6 +7,7 @@ Nothing here waits, and nothing knows Redis or a clock.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 from flash.actors.pending_request import PendingRequest
 from flash.domain import Command, Outcome
@@ -54,14 +55,19 @@ class Record(PendingRequest[Command, Outcome]):
 class Entry:
     """A batch of one sale as it stands in an inbox. It expires with the last of its records."""
 
-    __slots__ = ("expires_at", "id", "records", "sale_id", "unanswered")
+    __slots__ = ("expires_at", "id", "payload", "records", "sale_id", "unanswered")
 
-    def __init__(self, id: bytes, records: list[Record], unanswered: int) -> None:
+    def __init__(self, id: bytes, payload: bytes, records: list[Record]) -> None:
         self.id = id
+        self.payload = payload
         self.records = records
-        self.unanswered = unanswered
+        self.unanswered = len(records)
         self.sale_id = records[0].request.code.sale_id
         self.expires_at = records[-1].expires_at
+
+    def is_in(self, found: Sequence[tuple[bytes, Sequence[bytes]]]) -> bool:
+        """Whether it is what XRANGE found under its id: a Redis that lost its data gives ids out again."""
+        return any(self.payload in fields for _, fields in found)
 
     def sent(self) -> list[Record]:
         """The records that wait for this entry to be answered."""
