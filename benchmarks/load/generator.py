@@ -225,6 +225,9 @@ def connect(address: Address) -> socket.socket:
 
 def content_length(data: bytes, end: int) -> int:
     """The length of the body of the response whose head ends at `end`; 0 if the head does not say."""
+    at = data.find(b"content-length: ", 0, end)  # as the service spells it: the expression takes 1 µs more
+    if at >= 0:
+        return int(data[at + 16 : data.index(b"\r", at)])
     found = _LENGTH.search(data, 0, end)
     return int(found[1]) if found else 0
 
