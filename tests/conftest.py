@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import coverage
 import pytest
 
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
-from flash.testing import stores
+from flash.testing import cluster, stores
 from tests.certificates import tls as tls  # a fixture
 from tests.http.site import serving as serving  # a fixture
+
+
+def pytest_configure() -> None:
+    if coverage.Coverage.current() is not None:
+        cluster.end_seconds = 5.0
 
 
 @pytest.fixture(scope="session")

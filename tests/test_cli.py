@@ -23,7 +23,7 @@ CONSOLE_SCRIPT = "import sys; from flash.cli import main; sys.exit(main())"
 
 def flash(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run `flash` with nothing but `settings` set."""
-    inherited = {name: environment().get(name, "") for name in ("PATH", "HOME")}
+    inherited = {name: environment().get(name, "") for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")}
     return subprocess.run(
         [sys.executable, "-m", "flash", *arguments],
         env={**inherited, "PYTHONPATH": str(PROJECT), **settings},

@@ -96,7 +96,7 @@ def flash_up(
     data_dir: Path, *arguments: str | Path, cwd: Path | None = None, stdout: int = subprocess.PIPE, **settings: str
 ) -> Iterator[Up]:
     """Start `flash up`; whatever happens, nothing of it is left at the end."""
-    inherited = {name: environment().get(name, "") for name in ("PATH", "HOME")}
+    inherited = {name: environment().get(name, "") for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")}
     env = {**inherited, "PYTHONPATH": str(PROJECT), "FLASH_DATA_DIR": str(data_dir), "PORT": "0", **settings}
     with subprocess.Popen(
         [sys.executable, "-m", "flash", "up", *arguments],
