@@ -1,5 +1,5 @@
--- The only truth, as a whole, for readers: what an empty database becomes by all of flash/stores/migrations.
--- `flash migrate` applies those; applying this file to an empty database makes the same.
+-- The whole schema, for readers. `flash migrate` builds it step by step from flash/stores/migrations; this file,
+-- applied to an empty database, makes the same.
 -- A sale's items are a range of ids, so a half-made sale cannot exist and opening one costs one row.
 
 CREATE TABLE sales (
@@ -21,7 +21,7 @@ CREATE TABLE sales (
     EXCLUDE USING gist (int8range(first_item_id, first_item_id + stock) WITH &&)
 ) WITH (fillfactor = 20); -- each commit of purchases updates the row: leave room on its page for HOT updates
 
--- Every second, each process looks for the sales that matter: these indexes spare it those of the past.
+-- Every second, each process looks for sales that are unsold or have just sold out: not through those of the past.
 CREATE INDEX sales_unsold ON sales (starts_at) WHERE sold_out_at IS NULL;
 CREATE INDEX sales_sold_out_at ON sales (sold_out_at) WHERE sold_out_at IS NOT NULL;
 
@@ -59,23 +59,23 @@ CREATE TABLE purchases (
     UNIQUE (sale_id, user_id, slot)
 );
 
--- The key of the codes' tags, made once by whoever migrates first.
+-- The key of the codes' tags. The first migration run makes it.
 CREATE TABLE secrets (
     name  text  PRIMARY KEY,
     value bytea NOT NULL
 );
 
--- Which migrations this database has had, by whom, and since when.
+-- Which migrations were applied, by which release, and when.
 CREATE TABLE schema_migrations (
     version    integer     PRIMARY KEY,
     name       text        NOT NULL,
     -- the oldest version that a running process must know to work with this one
     requires   integer     NOT NULL,
-    -- SHA-256 of the file: one that was applied must not change any more
+    -- SHA-256 of its file, which must not change once it was applied
     checksum   text        NOT NULL,
     release    text        NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO schema_migrations (version, name, requires, checksum, release) VALUES
-    (1, 'first_release', 1, 'e2b1d311acdc03f7679c57bad63bea84b64609b9e5edfd7dbea916e39b8bc384', 'schema.sql'),
-    (2, 'find_sales_by_end', 1, '1d65be7206bad502dfca07078d79bd6b7dbcd70080b7d6d9d255a9e92235a1d3', 'schema.sql');
+    (1, 'first_release', 1, '794148a019ee99065e133f4ffaea49a5af825f78d90c51f6eb9b043404fe2989', 'schema.sql'),
+    (2, 'index_unsold_sales', 1, '12100b0ee50d573c6609f7bc860f9147424b1111dc7ceddb78e2e043c1805bb4', 'schema.sql');

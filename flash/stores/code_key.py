@@ -1,4 +1,4 @@
-"""The key of the checkout codes' tags: made once by whoever migrates first, then the same in the whole cluster."""
+"""The key of the checkout codes' tags. The first migration run makes it; then the whole cluster shares it."""
 
 from __future__ import annotations
 

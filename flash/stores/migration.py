@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 MIGRATIONS = files("flash.stores.migrations")
 
 _MIGRATION_LOCK = 0x666C6173
-"""The advisory lock of whoever migrates. `stores.schedule` uses the number after it."""
+"""The advisory lock held while migrating. `stores.schedule` uses the number after it."""
 
 _TIMEOUT_SECONDS = 60.0
 _BOUND_TABLE_LOCKS = "SET LOCAL lock_timeout = '2s'"
-"""Whoever waits for a table keeps everybody behind waiting: for no longer than a statement of the service may take."""
+"""A statement that waits for a table blocks all that come after it: no longer than one of the service may take."""
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _REQUIRES = re.compile(r"-- requires: (\d+)\n")
@@ -46,8 +46,8 @@ CREATE TABLE schema_migrations (
 RECORD_MIGRATION = """
 INSERT INTO schema_migrations (version, name, requires, checksum, release) VALUES ($1, $2, $3, $4, $5)
 """
-# By a query and not by to_regclass(): that one looks into a cache, which was seen to be out of date within a
-# transaction that had waited for the advisory lock.
+# Not with to_regclass(): it looks into a cache, which was seen to be out of date in a transaction that had waited for
+# the advisory lock.
 SERVER = """
 SELECT current_setting('server_encoding') AS encoding,
        coalesce(bool_or(tablename = 'sales'), false) AS has_tables,
@@ -56,7 +56,7 @@ FROM pg_tables WHERE schemaname = ANY(current_schemas(false))
 """
 APPLIED = "SELECT version, name, requires, checksum FROM schema_migrations ORDER BY version"
 
-# What the service does: it never changes or removes a checkout, a purchase or the key.
+# All that the service needs. It never changes or deletes a checkout, a purchase or the key.
 GRANTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sales TO {role};
@@ -160,7 +160,7 @@ async def _apply(connection: Connection, migration: Migration) -> None:
 
 
 async def _look(connection: Connection, known: Sequence[Migration]) -> Schema:
-    """Raises `OperatorError` if this release cannot work with what it finds, not even after migrating."""
+    """What the database holds. Raises `OperatorError` if this release could not work with it even after migrating."""
     server = await connection.fetchrow(SERVER)
     assert server is not None
     if server["encoding"] != "UTF8":

@@ -6,12 +6,12 @@ from flash.domain import SaleId
 from flash.stores.postgres import Connection, Postgres
 
 _SCHEDULE_LOCK = 0x666C6174
-"""The advisory lock of whoever makes sales. `stores.migration` uses the number before it."""
+"""The advisory lock held while sales are made. `stores.migration` uses the number before it."""
 
 _KEEP_SECONDS = 10.0
-"""A prepared sale this close to its opening is not replaced any more."""
+"""A prepared sale that opens sooner than this is kept, whatever the settings say now."""
 
-# A prepared sale that has not begun and was made with other settings makes way for one with the present ones.
+# A prepared sale that was made with other settings makes way for one with the present ones.
 DISCARD_OUTDATED = """
 DELETE FROM sales WHERE starts_at > now() + $4 * interval '1 s' AND epoch = 0 AND sold = 0
 AND (stock <> $2 OR user_limit <> $3 OR extract(epoch FROM starts_at)::bigint % $1 <> 0)

@@ -1,6 +1,6 @@
 -- requires: 1
--- The schema of release 0.1.0. Databases that it made did not record their version, so every statement here
--- must be harmless on one of them.
+-- The schema of release 0.1.0. That release recorded no version, so this step also runs on the databases that it made,
+-- where every statement here must be harmless.
 
 CREATE TABLE IF NOT EXISTS sales (
     id            bigint      PRIMARY KEY,
