@@ -6,10 +6,13 @@ Every table is compared for equality, so a permission that nobody uses any more 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from flash.domain import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -148,3 +151,46 @@ def test_only_config_reads_the_environment() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") and isinstance(node.value, ast.Name)
     }
     assert {module for module in reading if module.startswith("flash")} == {"flash.config"}
+
+
+# What a newcomer looks for, the one file in which it is, and what stands there and nowhere else.
+ONE_GUESS = [
+    ("where the limit of 10 items is enforced", "flash/inventory.py", r"Refused\(Refusal\.USER_LIMIT_REACHED"),
+    ("the SQL of a checkout", "flash/stores/checkouts.py", r"INSERT INTO checkouts"),
+    ("the SQL that sells, and its fence", "flash/stores/terms.py", r"INSERT INTO purchases"),
+    ("the limit of HTTP headers", "flash/http/limits.py", r"(?m)^HEADERS_MAX = "),
+    ("what happens at SIGTERM", "flash/processes/lifecycle.py", r"open_signal_receiver\(signal\.SIGTERM"),
+    ("where a sale is opened", "flash/actors/sale_scheduler.py", r"\.prepare_sales\("),
+    ("how a sale's row is made", "flash/stores/schedule.py", r"INSERT INTO sales"),
+    ("how a purchase's answer is worded", "flash/api/purchase.py", r"Purchase successful"),
+    ("how to add an endpoint", "flash/api/routes.py", r'"/checkout"'),
+    ("how to add a setting", "flash/config.py", r'"FLASH_SALE_SIZE"'),
+    ("how to add a reason to refuse a purchase", "flash/domain.py", r"(?m)^class Refusal\("),
+]
+
+
+@pytest.mark.parametrize(("question", "file", "pattern"), ONE_GUESS, ids=[question for question, _, _ in ONE_GUESS])
+def test_a_newcomer_finds_it_in_one_guess(question: str, file: str, pattern: str) -> None:
+    service = [path for path in sorted((ROOT / "flash").rglob("*.py")) if "testing" not in path.parts]
+    found = [path.relative_to(ROOT).as_posix() for path in service if re.search(pattern, path.read_text("utf-8"))]
+    assert found == [file], question
+    assert f"`{file}`" in (ROOT / "ARCHITECTURE.md").read_text("utf-8"), "the table of ARCHITECTURE.md names it"
+
+
+def test_a_refusal_of_a_purchase_touches_three_files() -> None:
+    for refusal in Refusal:
+        naming = {
+            module
+            for module, tree in MODULES.items()
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and node.attr == refusal.name and ast.unparse(node.value) == "Refusal"
+        }
+        known_sold_out = {"flash.actors.purchase_router"} if refusal is Refusal.SOLD_OUT else set()
+        assert naming == {"flash.inventory", "flash.api.purchase", *known_sold_out}, refusal
+
+
+def test_no_code_file_is_long_and_few_modules_lie_outside_of_a_room() -> None:
+    lines = {path: path.read_text("utf-8").count("\n") for path in (ROOT / "flash").rglob("*.py")}
+    assert not {path.name: count for path, count in lines.items() if count > 400}
+    outside = [path.name for path in lines if path.parent == ROOT / "flash" and path.name != "__init__.py"]
+    assert len(outside) <= 12, sorted(outside)

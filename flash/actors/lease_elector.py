@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 0.5
 """After its leading task has failed, this host leaves a lease alone for so long."""
 
 
-class Leases(Protocol):
+class LeaseStore(Protocol):
     """Each returns those of `keys` for which it succeeded, and raises a `FlashError` if Redis did not say."""
 
     async def acquire(self, keys: Sequence[str]) -> list[str]: ...
@@ -41,7 +41,7 @@ class LeaseElector:
 
     def __init__(
         self,
-        leases: Leases,
+        leases: LeaseStore,
         *,
         list_wanted: Callable[[], Awaitable[Sequence[str]]],
         lead: Callable[[str], Awaitable[None]],

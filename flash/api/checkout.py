@@ -18,13 +18,13 @@ from flash.http.problems import invalid_request, problem, retry_after
 _QUERY_BYTES_MAX = 1024
 
 
-class Checkouts(Protocol):
+class CheckoutBatcher(Protocol):
     async def ask(self, attempt: Attempt | MalformedAttempt) -> RecordedAttempt:
         """Record the attempt, then say what became of it."""
 
 
 class CheckoutHandlers:
-    def __init__(self, codes: Codes, checkouts: Checkouts) -> None:
+    def __init__(self, codes: Codes, checkouts: CheckoutBatcher) -> None:
         self._codes = codes
         self._checkouts = checkouts
 

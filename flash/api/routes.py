@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from flash.actors.gate import Gate
-from flash.api.checkout import CheckoutHandlers, Checkouts
+from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
 from flash.api.health import HealthHandlers
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.purchase import PurchaseHandlers, Purchases
@@ -26,7 +26,7 @@ class ReadStore(SaleStore, ItemStore, Protocol):
 def build_app(
     *,
     codes: Codes,
-    checkouts: Checkouts,
+    checkouts: CheckoutBatcher,
     purchases: Purchases,
     store: ReadStore,
     ping_redis: Callable[[], Awaitable[None]],

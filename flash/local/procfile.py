@@ -23,7 +23,7 @@ CONCURRENCY = "web=1,inventory=2"
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcfileProcess:
     """One process to run: its name (`web.1`), its shell command and all of its environment."""
 
     name: str
@@ -45,10 +45,10 @@ class Procfile:
     commands: Mapping[str, str]
     counts: Mapping[str, int]
 
-    def processes(self, port: int, env: Mapping[str, str] | None = None) -> list[Process]:
+    def processes(self, port: int, env: Mapping[str, str] | None = None) -> list[ProcfileProcess]:
         """The processes as honcho expands them: the first kind starts at `port`, each further kind 100 higher."""
         expanded = expand_processes(self.commands, concurrency=self.counts, env={**(env or {}), "PORT": str(port)})
-        return [Process(found.name, found.cmd, found.env) for found in expanded]
+        return [ProcfileProcess(found.name, found.cmd, found.env) for found in expanded]
 
     def web_offsets(self) -> list[int]:
         """What is added to `PORT` for each web process."""

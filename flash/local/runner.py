@@ -14,7 +14,7 @@ from pathlib import Path
 import trio
 
 from flash.local.output import Output
-from flash.local.procfile import Process
+from flash.local.procfile import ProcfileProcess
 from flash.processes.child import PIPE, STDOUT, Child
 from flash.processes.supervisor import keep_running
 
@@ -28,7 +28,7 @@ class Runner:
     `stop_seconds` is how long a process may take after SIGTERM before it is killed.
     """
 
-    def __init__(self, processes: list[Process], output: Output, pid_file: Path, stop_seconds: float) -> None:
+    def __init__(self, processes: list[ProcfileProcess], output: Output, pid_file: Path, stop_seconds: float) -> None:
         self._processes = processes
         self._output = output
         self._pid_file = pid_file
@@ -44,10 +44,10 @@ class Runner:
         finally:
             self._pid_file.unlink(missing_ok=True)
 
-    async def _keep(self, process: Process, stop: trio.Event) -> None:
+    async def _keep(self, process: ProcfileProcess, stop: trio.Event) -> None:
         await keep_running(process.name, partial(self._run_one, process), stop, report=self._output.system)
 
-    async def _run_one(self, process: Process) -> int:
+    async def _run_one(self, process: ProcfileProcess) -> int:
         """Run one process to its end; when we are cancelled, stop it."""
         child = self._start(process)
         reading = trio.CancelScope(shield=True)
@@ -60,7 +60,7 @@ class Runner:
                 reading.deadline = trio.current_time() + _LAST_OUTPUT_SECONDS
         return code
 
-    def _start(self, process: Process) -> Child:
+    def _start(self, process: ProcfileProcess) -> Child:
         child = Child(
             process.name,
             ["/bin/sh", "-c", process.command],

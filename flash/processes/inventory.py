@@ -49,17 +49,17 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
         await wait_until("Redis", stop, lambda: ping(lease_client))
         await warn_of_eviction(lease_client)
         terms = Terms(database, config.code_ttl_seconds, linger_seconds=LINGER_SECONDS)
-        inboxes = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
+        purchase_server = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
         elector = LeaseElector(
             Leases(lease_client, config.lease_seconds),
             list_wanted=partial(_list_wanted, terms),
-            lead=partial(_lead, config, database, terms, inboxes),
-            on_release=inboxes.notify,
+            lead=partial(_lead, config, database, terms, purchase_server),
+            on_release=purchase_server.notify,
             lease_seconds=config.lease_seconds,
             margin_seconds=config.lease_margin_seconds,
         )
         async with trio.open_nursery() as workers:
-            workers.start_soon(inboxes.run)
+            workers.start_soon(purchase_server.run)
             workers.start_soon(elector.run)
             log.info("ready to lead")
             await stop.wait()
@@ -72,13 +72,13 @@ async def _list_wanted(terms: Terms) -> list[str]:
     return [messages.SCHEDULER_LEASE, *(messages.lease_key(sale_id) for sale_id in await terms.list_leadable())]
 
 
-async def _lead(config: Config, database: Postgres, terms: Terms, inboxes: PurchaseServer, key: str) -> None:
+async def _lead(config: Config, database: Postgres, terms: Terms, purchase_server: PurchaseServer, key: str) -> None:
     """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
     if key == messages.SCHEDULER_LEASE:
         log.info("leading the sale scheduler")
         scheduler = SaleScheduler(
             SaleSchedule(database),
-            inboxes.notify,
+            purchase_server.notify,
             period_seconds=config.sale_period_seconds,
             size=config.sale_size,
             user_limit=config.user_limit,
@@ -87,8 +87,9 @@ async def _lead(config: Config, database: Postgres, terms: Terms, inboxes: Purch
         return
     term, sale, purchases = await terms.begin_term(messages.sale_of_lease(key))
     log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
-    actor = InventoryActor(term, Inventory(sale, purchases), terms, inboxes, batch_max=config.purchase_batch_max)
-    with inboxes.open(sale.id) as mailbox:
-        await inboxes.notify()  # our reader may be blocked on the sales that it knew before
+    inventory = Inventory(sale, purchases)
+    actor = InventoryActor(term, inventory, terms, purchase_server, batch_max=config.purchase_batch_max)
+    with purchase_server.open(sale.id) as mailbox:
+        await purchase_server.notify()  # our reader may be blocked on the sales that it knew before
         await actor.run(mailbox)
     log.info("done with sale %d: sold out", sale.id)

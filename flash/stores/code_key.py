@@ -6,15 +6,15 @@ import secrets
 
 from flash.codes import KEY_BYTES
 from flash.errors import Unavailable
-from flash.stores.postgres import Connection, Postgres
+from flash.stores.postgres import Postgres, Session
 
 FIND_CODE_KEY = "SELECT value FROM secrets WHERE name = 'code_key'"
 MAKE_CODE_KEY = "INSERT INTO secrets (name, value) VALUES ('code_key', $1) ON CONFLICT DO NOTHING"
 
 
-async def make_code_key(connection: Connection) -> None:
+async def make_code_key(session: Session) -> None:
     """Make the key unless there is one already."""
-    await connection.execute(MAKE_CODE_KEY, secrets.token_bytes(KEY_BYTES))
+    await session.execute(MAKE_CODE_KEY, secrets.token_bytes(KEY_BYTES))
 
 
 async def read_code_key(database: Postgres) -> bytes:

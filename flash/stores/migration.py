@@ -17,7 +17,7 @@ from importlib.resources.abc import Traversable
 import flash
 from flash.errors import OperatorError, reason_of
 from flash.stores.code_key import FIND_CODE_KEY, make_code_key
-from flash.stores.postgres import Connection, PermissionDenied, Row, StatementError, open_postgres
+from flash.stores.postgres import PermissionDenied, Row, Session, StatementError, open_postgres
 
 log = logging.getLogger(__name__)
 
@@ -130,26 +130,26 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None, gr
             raise OperatorError(f"PostgreSQL refused to migrate the schema: {reason_of(error)}") from error
 
 
-async def _upgrade(connection: Connection, known: Sequence[Migration], grant_to: str | None) -> Schema:
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-        await connection.execute(_BOUND_TABLE_LOCKS)
-        found = await _look(connection, known)  # again: another process may have done it meanwhile
+async def _upgrade(session: Session, known: Sequence[Migration], grant_to: str | None) -> Schema:
+    async with session.transaction():
+        await session.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        await session.execute(_BOUND_TABLE_LOCKS)
+        found = await _look(session, known)  # again: another process may have done it meanwhile
         if not found.is_recorded:
-            await connection.execute(CREATE_SCHEMA_MIGRATIONS)
+            await session.execute(CREATE_SCHEMA_MIGRATIONS)
         for migration in found.pending:
-            await _apply(connection, migration)
-        await make_code_key(connection)
+            await _apply(session, migration)
+        await make_code_key(session)
         if grant_to is not None:
-            schema, role = await _quoted(connection, grant_to)
-            await connection.execute(GRANTS.format(schema=schema, role=role))
-        return await _look(connection, known)
+            schema, role = await _quoted(session, grant_to)
+            await session.execute(GRANTS.format(schema=schema, role=role))
+        return await _look(session, known)
 
 
-async def _apply(connection: Connection, migration: Migration) -> None:
+async def _apply(session: Session, migration: Migration) -> None:
     log.info("applying migration %s", migration)
-    await connection.execute(migration.sql)
-    await connection.execute(
+    await session.execute(migration.sql)
+    await session.execute(
         RECORD_MIGRATION,
         migration.version,
         migration.name,
@@ -159,15 +159,15 @@ async def _apply(connection: Connection, migration: Migration) -> None:
     )
 
 
-async def _look(connection: Connection, known: Sequence[Migration]) -> Schema:
+async def _look(session: Session, known: Sequence[Migration]) -> Schema:
     """What the database holds. Raises `OperatorError` if this release could not work with it even after migrating."""
-    server = await connection.fetchrow(SERVER)
+    server = await session.fetchrow(SERVER)
     assert server is not None
     if server["encoding"] != "UTF8":
         raise OperatorError(
             f"the database's encoding is {server['encoding']}: make it UTF8, because users may have any name"
         )
-    applied = await connection.fetch(APPLIED) if server["is_recorded"] else []
+    applied = await session.fetch(APPLIED) if server["is_recorded"] else []
     _check(applied, known)
     versions = {row["version"] for row in applied}
     pending = tuple(migration for migration in known if migration.version not in versions)
@@ -175,7 +175,7 @@ async def _look(connection: Connection, known: Sequence[Migration]) -> Schema:
         version=max(versions, default=int(server["has_tables"])),
         pending=pending,
         is_recorded=server["is_recorded"],
-        has_code_key=not pending and await connection.fetchval(FIND_CODE_KEY) is not None,
+        has_code_key=not pending and await session.fetchval(FIND_CODE_KEY) is not None,
     )
 
 
@@ -207,8 +207,8 @@ def _permission_text(found: Schema | None, known: Sequence[Migration], error: Ba
     )
 
 
-async def _quoted(connection: Connection, role: str) -> Row:
-    row = await connection.fetchrow("SELECT quote_ident(current_schema()), quote_ident($1)", role)
+async def _quoted(session: Session, role: str) -> Row:
+    row = await session.fetchrow("SELECT quote_ident(current_schema()), quote_ident($1)", role)
     assert row is not None
     return row
 

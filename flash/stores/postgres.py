@@ -39,7 +39,7 @@ _LOST = (
 )
 
 
-class Connection(Protocol):
+class Session(Protocol):
     """What a function that is given to `Postgres.run` may use."""
 
     async def execute(self, sql: str, /, *args: object) -> str: ...
@@ -73,7 +73,7 @@ class Postgres:
         return await self._use(OutcomeUnknown, _fetch, sql, *args)
 
     async def run(
-        self, function: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+        self, function: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Call `function` with a connection, for several statements that write. It runs on the asyncio side."""
         return await self._use(OutcomeUnknown, function, *args, **kwargs)
@@ -182,8 +182,8 @@ def _translated(lost: type[FlashError]) -> Iterator[None]:
         raise lost(f"PostgreSQL failed: {reason_of(error)}") from error
 
 
-async def _fetch(connection: Connection, sql: str, *args: object) -> list[Row]:
-    return await connection.fetch(sql, *args)
+async def _fetch(session: Session, sql: str, *args: object) -> list[Row]:
+    return await session.fetch(sql, *args)
 
 
 class _Connections:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flash.domain import SaleId
-from flash.stores.postgres import Connection, Postgres
+from flash.stores.postgres import Postgres, Session
 
 _SCHEDULE_LOCK = 0x666C6174
 """The advisory lock held while sales are made. `stores.migration` uses the number before it."""
@@ -48,15 +48,15 @@ class SaleSchedule:
 
 
 async def _prepare_sales(
-    connection: Connection, period_seconds: int, size: int, user_limit: int
+    session: Session, period_seconds: int, size: int, user_limit: int
 ) -> tuple[list[SaleId], float]:
     made: list[SaleId] = []
-    async with connection.transaction():
+    async with session.transaction():
         # ids and item ranges follow from the largest ones, so only one process at a time may look and insert
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _SCHEDULE_LOCK)
-        await connection.execute(DISCARD_OUTDATED, period_seconds, size, user_limit, _KEEP_SECONDS)
+        await session.execute("SELECT pg_advisory_xact_lock($1)", _SCHEDULE_LOCK)
+        await session.execute(DISCARD_OUTDATED, period_seconds, size, user_limit, _KEEP_SECONDS)
         for periods_ahead in (0, 1):
-            rows = await connection.fetch(PREPARE_SALE, period_seconds, size, user_limit, periods_ahead)
+            rows = await session.fetch(PREPARE_SALE, period_seconds, size, user_limit, periods_ahead)
             made += [row["id"] for row in rows]
-        seconds: float = await connection.fetchval(NEXT_BOUNDARY, period_seconds)
+        seconds: float = await session.fetchval(NEXT_BOUNDARY, period_seconds)
     return made, seconds

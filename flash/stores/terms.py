@@ -10,7 +10,7 @@ from datetime import datetime
 
 from flash.domain import Checkout, CheckoutId, Epoch, Purchase, Sale, SaleId, Term, UserId
 from flash.errors import TermEnded
-from flash.stores.postgres import Connection, Postgres
+from flash.stores.postgres import Postgres, Session
 from flash.stores.sales import SALE_COLUMNS, sale_of
 
 _LEAD_EARLY_SECONDS = 5.0
@@ -120,22 +120,22 @@ class Terms:
             raise TermEnded(f"epoch {term.epoch} of sale {term.sale_id} is over")
 
 
-async def _begin_term(connection: Connection, sale_id: SaleId, page_rows: int) -> tuple[Term, Sale, list[Purchase]]:
-    row = await connection.fetchrow(BEGIN_TERM, sale_id)
+async def _begin_term(session: Session, sale_id: SaleId, page_rows: int) -> tuple[Term, Sale, list[Purchase]]:
+    row = await session.fetchrow(BEGIN_TERM, sale_id)
     if row is None:
         raise TermEnded(f"sale {sale_id} does not exist")
     sale, epoch = sale_of(row), Epoch(row["epoch"])
-    purchases = await _read_purchases(connection, sale_id, epoch, page_rows)
+    purchases = await _read_purchases(session, sale_id, epoch, page_rows)
     assert len(purchases) == sale.sold, f"sale {sale_id} counts {sale.sold} sold but has {len(purchases)}"
     return Term(sale_id, epoch), sale, purchases
 
 
-async def _read_purchases(connection: Connection, sale_id: SaleId, epoch: Epoch, page_rows: int) -> list[Purchase]:
+async def _read_purchases(session: Session, sale_id: SaleId, epoch: Epoch, page_rows: int) -> list[Purchase]:
     """All that was sold before `epoch`: no earlier term can commit any more, and a later one may be selling already."""
     purchases: list[Purchase] = []
     users: dict[str, UserId] = {}  # one string for a buyer, not one for each purchase
     after = 0
-    while page := await connection.fetch(PURCHASES_PAGE, sale_id, after, epoch, page_rows):
+    while page := await session.fetch(PURCHASES_PAGE, sale_id, after, epoch, page_rows):
         purchases += [
             Purchase(checkout_id, request_id, item_id, users.setdefault(user, user), slot, at)
             for checkout_id, request_id, item_id, user, slot, at in page

@@ -12,7 +12,7 @@ import trio
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.stores.redis_link import RedisCommand
 from flash.testing.twins_faults import Faults
-from flash.testing.twins_redis import RedisTwin, Refused
+from flash.testing.twins_redis import CommandRefused, RedisTwin
 
 
 class RedisLinkTwin:
@@ -34,7 +34,7 @@ class RedisLinkTwin:
             except trio.TooSlowError as error:
                 raise OutcomeUnknown("Redis did not answer: time-out") from error
         for answer in answers:
-            if isinstance(answer, Refused):
+            if isinstance(answer, CommandRefused):
                 raise OutcomeUnknown(f"Redis refused: {answer}")
         return answers
 
@@ -57,7 +57,7 @@ class RedisLinkTwin:
                 while (answer := self._redis.perform(command)) is None and block_seconds:
                     await self._redis.changed.wait()
             return answer
-        except Refused as refused:
+        except CommandRefused as refused:
             return refused
 
 

@@ -20,7 +20,7 @@ _Id = tuple[int, int]
 _Entry = tuple[_Id, list[bytes]]
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """Redis answered with an error; the commands around it are performed all the same."""
 
 
@@ -60,11 +60,11 @@ class RedisTwin:
         return [(_text(id), dict(zip(flat[::2], flat[1::2], strict=True))) for id, flat in stream.entries]
 
     def perform(self, command: RedisCommand) -> Any:
-        """The answer to one command, as RESP2 has it. Raises `Refused`."""
+        """The answer to one command, as RESP2 has it. Raises `CommandRefused`."""
         name, *args = (as_bytes(part) for part in command)
         handler = _COMMANDS.get(name.decode().upper())
         if handler is None:
-            raise Refused(f"ERR unknown command '{name.decode()}'")
+            raise CommandRefused(f"ERR unknown command '{name.decode()}'")
         return handler(self, *args)
 
     def _now_ms(self) -> float:
@@ -82,7 +82,7 @@ class RedisTwin:
     def _stream(self, key: bytes) -> _Stream:
         value = self._find(key)
         if isinstance(value, bytes):
-            raise Refused(_WRONG_TYPE)
+            raise CommandRefused(_WRONG_TYPE)
         return value or _Stream()
 
     def _set(self, key: bytes, value: bytes) -> bytes:
@@ -119,7 +119,7 @@ class RedisTwin:
         if args[0].upper() == b"MAXLEN":
             most, args = int(args[1]), args[2:]
         if args[0] != b"*" or len(args) < 3 or len(args) % 2 == 0:
-            raise Refused("ERR wrong number of arguments for 'xadd' command")
+            raise CommandRefused("ERR wrong number of arguments for 'xadd' command")
         stream = self._stream(key)
         self._values[key] = stream
         ms, last_ms, last_seq = int(self._now_ms()), *stream.last

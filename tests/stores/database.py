@@ -12,7 +12,7 @@ from flash import bridge
 from flash.domain import Attempt, Code, ItemId, Purchase, RequestId, UserId
 from flash.stores.checkouts import Checkouts
 from flash.stores.migration import migrate
-from flash.stores.postgres import Connection, Postgres, Row, connect, open_postgres
+from flash.stores.postgres import Postgres, Row, Session, connect, open_postgres
 from flash.stores.sales import Sales
 from flash.stores.schedule import SaleSchedule
 from flash.stores.terms import Terms
@@ -70,7 +70,7 @@ async def run_sql(url: str, sql: str, *args: object) -> list[Row]:
     return await bridge.call_asyncio(on_connection)
 
 
-async def explain(connection: Connection, sql: str, *args: object) -> str:
+async def explain(connection: Session, sql: str, *args: object) -> str:
     """The plan of `sql` as text."""
     return "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {sql}", *args))
 

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from flash import bridge
-from flash.actors.lease_elector import Leases
+from flash.actors.lease_elector import LeaseStore
 from flash.errors import OutcomeUnknown
 from flash.local.embedded import EmbeddedValkey
 from flash.stores import leases as store
@@ -26,7 +26,7 @@ ALMOST = pytest.approx(LEASE_SECONDS, abs=5.0)
 class LeaseTable(Protocol):
     """Where leases are kept."""
 
-    def leases_of(self, owner: str) -> Leases:
+    def leases_of(self, owner: str) -> LeaseStore:
         """Those of a new owner, for `LEASE_SECONDS`."""
         ...
 
@@ -43,7 +43,7 @@ class ValkeyTable:
     def __init__(self, client: Redis) -> None:
         self._client = client
 
-    def leases_of(self, owner: str) -> Leases:
+    def leases_of(self, owner: str) -> LeaseStore:
         return store.Leases(self._client, LEASE_SECONDS)
 
     async def seconds_left(self, key: str) -> float:

@@ -12,7 +12,7 @@ from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedPostgres
 from flash.stores.code_key import read_code_key
 from flash.stores.migration import migrate
-from flash.stores.postgres import Connection, connect, open_postgres, ssl_options
+from flash.stores.postgres import Session, connect, open_postgres, ssl_options
 from tests.stores.database import an_attempt, name_of, opened, run_sql, stores_of
 
 
@@ -61,7 +61,7 @@ async def test_a_lost_answer_is_unknown_for_a_write_and_harmless_for_a_read(own_
 
 
 async def test_a_row_that_another_transaction_holds_is_given_up_in_time(postgres: str) -> None:
-    async def race(connection: Connection) -> None:
+    async def race(connection: Session) -> None:
         other = await connect(postgres)
         try:
             await other.execute("BEGIN; UPDATE sales SET epoch = epoch WHERE id = 1")

@@ -11,7 +11,7 @@ from flash import bridge
 from flash.domain import SaleId
 from flash.stores import checkouts, sales, terms
 from flash.stores.migration import migrate
-from flash.stores.postgres import Connection, open_postgres
+from flash.stores.postgres import Session, open_postgres
 from tests.stores.database import a_purchase, explain, issue, opened, run_sql, stores_of
 
 
@@ -67,7 +67,7 @@ async def test_no_hot_statement_reads_a_whole_table(
 ) -> None:
     """With the settings of the service's own connections, on tables that nobody has analyzed yet."""
 
-    async def plan_on(connection: Connection) -> str:
+    async def plan_on(connection: Session) -> str:
         await connection.execute(_FILL.replace("ROWS", str(rows)))
         return await explain(connection, sql, *args)
 
@@ -104,7 +104,7 @@ INSERT INTO purchases SELECT 1, i, i, 'u' || i, 1, 1, 'auto:' || i, now() FROM g
 async def test_the_sales_of_the_past_are_not_read(postgres: str, sql: str, args: tuple[object, ...]) -> None:
     """A year of sales, of which ten are unsold and two sold out just now: a page for each of those, and the indexes."""
 
-    async def pages_read(connection: Connection) -> int:
+    async def pages_read(connection: Session) -> int:
         await connection.execute(_FILL_SALES)
         text = await connection.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT json) {sql}", *args)
         plan = json.loads(text)[0]["Plan"]
@@ -120,7 +120,7 @@ async def test_the_sales_of_the_past_are_not_read(postgres: str, sql: str, args:
 async def test_selling_does_not_touch_an_index_of_sales_until_the_last_item_goes(postgres: str) -> None:
     """Every commit of purchases updates the sale's row. Only a HOT update leaves the indexes alone."""
 
-    async def updates(connection: Connection) -> tuple[int, int]:
+    async def updates(connection: Session) -> tuple[int, int]:
         await connection.execute("SELECT pg_stat_force_next_flush()")
         await connection.execute("SELECT pg_stat_clear_snapshot()")
         row = await connection.fetchrow(

@@ -9,7 +9,7 @@ import pytest
 
 from flash.domain import CheckoutId, Epoch, SaleId, Term
 from flash.errors import TermEnded
-from flash.stores.postgres import Connection, Postgres, Row, connect, open_postgres
+from flash.stores.postgres import Postgres, Row, Session, connect, open_postgres
 from tests.stores.database import a_purchase, issue, opened, run_sql, stores_of
 
 LATER_PURCHASE = "INSERT INTO purchases VALUES (1, 2, $1, 'ann', 2, 3, 'auto:later', now())"
@@ -38,7 +38,7 @@ async def test_a_leader_deposed_while_it_reads_what_was_sold_is_not_taken_for_da
         class Slow:
             """A database in which a later term sells between the new epoch and the purchases."""
 
-            def __init__(self, connection: Connection) -> None:
+            def __init__(self, connection: Session) -> None:
                 self._connection = connection
                 self.fetchrow = connection.fetchrow
                 self.is_first = True
@@ -54,7 +54,7 @@ async def test_a_leader_deposed_while_it_reads_what_was_sold_is_not_taken_for_da
 
         class SlowDatabase(Postgres):
             async def run(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-                async def slowly(connection: Connection) -> Any:
+                async def slowly(connection: Session) -> Any:
                     return await function(Slow(connection), *args, **kwargs)
 
                 return await super().run(slowly)

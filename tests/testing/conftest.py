@@ -12,7 +12,7 @@ import pytest
 
 from flash import bridge
 from flash.actors.inventory import LINGER_SECONDS, TermStore
-from flash.actors.lease_elector import Leases
+from flash.actors.lease_elector import LeaseStore
 from flash.actors.purchase_router import UnsoldSales
 from flash.actors.sale_scheduler import ScheduleStore
 from flash.domain import Attempt, Code, MalformedAttempt, Purchase, RecordedAttempt, Redemption, Sale, SaleId, Term
@@ -50,7 +50,7 @@ class Database:
     sales: UnsoldSales
 
 
-NewHost = Callable[[], Leases]
+NewHost = Callable[[], LeaseStore]
 OpenLeases = Callable[[float], AbstractAsyncContextManager[NewHost]]
 NewLink = Callable[[], StreamLink]
 OpenDatabase = Callable[[float], AbstractAsyncContextManager[Database]]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import trio
 
-from flash.actors.lease_elector import Leases
+from flash.actors.lease_elector import LeaseStore
 from tests.testing.conftest import OpenLeases
 
 LONG, SHORT = 30.0, 0.3
 
 
-async def wait_acquired(leases: Leases, key: str) -> None:
+async def wait_acquired(leases: LeaseStore, key: str) -> None:
     with trio.fail_after(5):
         while True:
             if await leases.acquire([key]):
