@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -45,7 +46,7 @@ def output(project: Path, script: str) -> str:
 
 
 def test_an_interpreter_is_found_by_its_version_and_none_by_another(project: Path) -> None:
-    found = output(project, f"PATH={Path(sys.executable).parent}:$PATH find_python 2.7 {VERSION}")
+    found = output(project, f"PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH find_python 2.7 {VERSION}")
     assert output(project, f"'{found}' -c 'import sys; print(\"%d.%d\" % sys.version_info[:2])'") == VERSION
     assert output(project, "find_python 2.0") == ""
 
