@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -10,66 +11,18 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash.actors.lease_elector import LeaseElector
 from flash.errors import OutcomeUnknown, TermEnded
+from flash.testing.twins_leases import LeasesTwin, LeaseTable
 
 TTL, MARGIN = 3.0, 0.5
-
-
-class Table:
-    """Leases as Redis holds them, on Trio's clock, shared by the keepers of a test."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, tuple[str, float]] = {}
-
-    def owner(self, key: str) -> str | None:
-        owner, until = self.held.get(key, ("", 0.0))
-        return owner if until > trio.current_time() else None
-
-
-class FakeLeases:
-    """One host's view of the table. `is_broken`: every answer is lost, whether or not the call was applied."""
-
-    def __init__(self, table: Table, host: str) -> None:
-        self.table, self.host = table, host
-        self.is_broken = False
-        self.releases = 0
-
-    async def acquire(self, keys: Sequence[str]) -> list[str]:
-        await trio.lowlevel.checkpoint()
-        got = [key for key in keys if self.table.owner(key) in (None, self.host)]
-        self._hold(got)
-        return self._answer(got)
-
-    async def renew(self, keys: Sequence[str]) -> list[str]:
-        await trio.lowlevel.checkpoint()
-        if self.is_broken:
-            raise OutcomeUnknown("lost")
-        kept = [key for key in keys if self.table.owner(key) == self.host]
-        self._hold(kept)
-        return kept
-
-    async def release(self, keys: Sequence[str]) -> None:
-        self.releases += 1
-        await trio.lowlevel.checkpoint()
-        for key in keys:
-            if self.table.owner(key) == self.host:
-                del self.table.held[key]
-        self._answer([])
-
-    def _hold(self, keys: Sequence[str]) -> None:
-        self.table.held.update((key, (self.host, trio.current_time() + TTL)) for key in keys)
-
-    def _answer(self, keys: list[str]) -> list[str]:
-        if self.is_broken:
-            raise OutcomeUnknown("lost")
-        return keys
+LOST = OutcomeUnknown("lost")
 
 
 class Host:
-    """A elector that leads by waiting, and a log of who led when."""
+    """An elector that leads by waiting, and a log of who led when."""
 
-    def __init__(self, table: Table, name: str, log: list[tuple[float, str, str]], wanted: Sequence[str]) -> None:
-        self.leases = FakeLeases(table, name)
-        self.name, self.log = name, log
+    def __init__(self, table: LeaseTable, name: str, log: list[tuple[float, str, str]], wanted: Sequence[str]) -> None:
+        self.leases = LeasesTwin(table, name, TTL)
+        self.table, self.name, self.log = table, name, log
         self.leading: set[str] = set()
         self.error: Exception | None = None
         self.wanted = wanted
@@ -106,7 +59,7 @@ async def advance(clock: MockClock, seconds: float) -> None:
 
 
 async def test_one_of_two_hosts_leads_and_keeps_leading(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     hosts = [Host(table, name, log, ["sale"]) for name in ("a", "b")]
     async with trio.open_nursery() as nursery:
         for host in hosts:
@@ -118,13 +71,13 @@ async def test_one_of_two_hosts_leads_and_keeps_leading(mock_clock: MockClock) -
 
 
 async def test_trust_ends_before_the_lease_does_when_renewals_are_lost(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     host = Host(table, "a", log, ["sale"])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.elector.run)
         await wait_all_tasks_blocked()
         assert host.leading
-        host.leases.is_broken = True
+        host.leases.faults.fail_before(LOST, times=math.inf)
         expires_at = table.held["sale"][1]
         await advance(mock_clock, TTL)
         (_, _, _), (ended_at, _, what), *_ = log
@@ -134,22 +87,22 @@ async def test_trust_ends_before_the_lease_does_when_renewals_are_lost(mock_cloc
 
 
 async def test_a_host_whose_answer_was_lost_finds_its_own_lease_again(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     host = Host(table, "a", log, ["sale"])
-    host.leases.is_broken = True
+    host.leases.faults.fail_after(LOST, times=math.inf)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.elector.run)
         await wait_all_tasks_blocked()
         assert table.owner("sale") == "a"
         assert not host.leading
-        host.leases.is_broken = False
+        host.leases.faults.heal()
         await advance(mock_clock, 1.1)
         assert host.leading == {"sale"}
         nursery.cancel_scope.cancel()
 
 
-async def test_a_stopped_host_gives_its_leases_back_and_another_takes_over_when_nudged(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+async def test_a_stopped_host_gives_its_leases_back_and_another_takes_over_when_woken_up(mock_clock: MockClock) -> None:
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     first, second = Host(table, "a", log, ["sale"]), Host(table, "b", log, ["sale"])
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as firsts:
@@ -167,23 +120,21 @@ async def test_a_stopped_host_gives_its_leases_back_and_another_takes_over_when_
         nursery.cancel_scope.cancel()
 
 
-async def test_a_nudge_in_the_middle_of_a_scan_is_not_lost(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+async def test_a_wake_up_in_the_middle_of_a_scan_is_not_lost(mock_clock: MockClock) -> None:
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     host = Host(table, "a", log, ["sale"])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.elector.run)
         await wait_all_tasks_blocked()
         table.held["next"] = ("b", trio.current_time() + 100)
         host.wanted = ["sale", "next"]
-        answer = host.leases._answer
 
-        def released_just_after(keys: list[str]) -> list[str]:
-            host.leases._answer = answer  # type: ignore[method-assign]
-            del table.held["next"]
-            host.elector.wake_up()
-            return answer(keys)
+        async def release_just_after(name: str, _args: tuple[object, ...]) -> None:
+            if name == "acquire" and table.owner("next") == "b":
+                del table.held["next"]
+                host.elector.wake_up()
 
-        host.leases._answer = released_just_after  # type: ignore[method-assign]
+        host.leases.faults.on_after = release_just_after
         host.elector.wake_up()
         await wait_all_tasks_blocked()
         assert host.leading == {"sale", "next"}
@@ -192,7 +143,7 @@ async def test_a_nudge_in_the_middle_of_a_scan_is_not_lost(mock_clock: MockClock
 
 
 async def test_a_lease_taken_away_ends_the_leading_at_the_next_renewal(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     host = Host(table, "a", log, ["sale"])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.elector.run)
@@ -205,7 +156,7 @@ async def test_a_lease_taken_away_ends_the_leading_at_the_next_renewal(mock_cloc
 
 
 async def test_a_broken_sale_is_let_alone_for_a_moment_and_hurts_no_other(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     broken, sound = Host(table, "a", log, ["one"]), Host(table, "b", log, ["two"])
     broken.error = TermEnded("over")
     async with trio.open_nursery() as nursery:
@@ -223,7 +174,7 @@ async def test_a_broken_sale_is_let_alone_for_a_moment_and_hurts_no_other(mock_c
 
 
 async def test_a_bug_in_one_sale_does_not_end_the_host(mock_clock: MockClock) -> None:
-    host = Host(Table(), "a", [], ["one"])
+    host = Host(LeaseTable(), "a", [], ["one"])
     host.error = AssertionError("sold twice")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.elector.run)
@@ -235,26 +186,55 @@ async def test_a_bug_in_one_sale_does_not_end_the_host(mock_clock: MockClock) ->
 
 
 async def test_a_thousand_quiet_sales_are_led_by_tasks_that_sleep(mock_clock: MockClock) -> None:
-    host = Host(Table(), "a", [], [str(number) for number in range(1000)])
+    host, releases = Host(LeaseTable(), "a", [], [str(number) for number in range(1000)]), list[str]()
+
+    async def note(name: str, _args: tuple[object, ...]) -> None:
+        if name == "release":
+            releases.append(name)
+
+    host.leases.faults.on_before = note
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.elector.run)
         await advance(mock_clock, 10)
         assert len(host.leading) == 1000
         assert len(host.log) == 1000, "nobody was stopped and started again"
         nursery.cancel_scope.cancel()
-    assert host.leases.table.held == {}
-    assert host.leases.releases == 1, "a stop with many leases takes one round trip, or it would not end in time"
+    assert host.table.held == {}
+    assert len(releases) == 1, "a stop with many leases takes one round trip, or it would not end in time"
 
 
 async def test_one_lost_renewal_costs_no_lease(mock_clock: MockClock) -> None:
-    table, log = Table(), list[tuple[float, str, str]]()
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
     host = Host(table, "a", log, ["sale"])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(host.elector.run)
         await advance(mock_clock, 0.5)
-        host.leases.is_broken = True
+        host.leases.faults.fail_before(LOST, times=math.inf)
         await advance(mock_clock, 0.6)  # the renewal at 1 s is lost
-        host.leases.is_broken = False
+        host.leases.faults.heal()
         await advance(mock_clock, 10)
         assert len(log) == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_trust_counts_from_the_asking_and_not_from_the_answer(mock_clock: MockClock) -> None:
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
+    host = Host(table, "a", log, ["sale"])
+
+    async def answer_late(name: str, _args: tuple[object, ...]) -> None:
+        if name == "acquire" and not log:  # the first time alone: at the end nobody moves the clock any more
+            await trio.sleep(1.0)
+
+    async def lose_renewals(name: str, _args: tuple[object, ...]) -> None:
+        if name == "renew":
+            raise LOST
+
+    host.leases.faults.on_before, host.leases.faults.on_after = lose_renewals, answer_late
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.elector.run)
+        await wait_all_tasks_blocked()
+        await advance(mock_clock, TTL)
+        (began_at, _, _), (ended_at, _, _), *_ = log
+        assert began_at >= 1.0
+        assert ended_at <= TTL - MARGIN + 0.05, "it was asked for at 0"
         nursery.cancel_scope.cancel()
