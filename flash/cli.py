@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from flash import table
 from flash.config import Config, mask, settings
 from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, first_of
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 EXIT_CODES = """exit codes:
   0  done, or stopped as asked
@@ -128,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_processes(commands)
+    _add_database_commands(commands)
+    _add_advice(commands)
+    return parser
+
+
+def _add_processes(commands: Commands) -> None:
     up = _command(
         commands, "up", _up, "run the whole service on this machine",
         "Start an embedded PostgreSQL and Valkey for whichever of DATABASE_URL and REDIS_URL is unset, apply the\n"
@@ -159,6 +169,9 @@ def _parser() -> argparse.ArgumentParser:
         "settings: DATABASE_URL, REDIS_URL (both needed), FLASH_LEASE_TTL, FLASH_SALE_PERIOD, FLASH_SALE_SIZE",
         needs=("database_url", "redis_url"),
     )  # fmt: skip
+
+
+def _add_database_commands(commands: Commands) -> None:
     migrate = _command(
         commands, "migrate", _migrate, "bring the schema up to date",
         "Apply the migrations that the database lacks. Repeating it, or running it twice at once, is safe. It may run\n"
@@ -177,6 +190,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     audit.add_argument("--json", action="store_true", help="print JSON, for programs")
     audit.add_argument("--sale", type=int, metavar="ID", help="check only this sale")
+
+
+def _add_advice(commands: Commands) -> None:
     config = _command(
         commands, "config", _config, "show the effective settings",
         "Print every setting with its effective value and its meaning. Passwords are masked.",
@@ -187,11 +203,10 @@ def _parser() -> argparse.ArgumentParser:
         "Check Python, the embedded stores, the data directory, the disk, the port, the stores of DATABASE_URL\n"
         "and REDIS_URL, and the system's limits. One line each; exit code 1 if one fails.",
     )  # fmt: skip
-    return parser
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: Commands,
     name: str,
     run: Callable[[Config, argparse.Namespace], int],
     summary: str,

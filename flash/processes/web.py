@@ -18,6 +18,7 @@ from flash.api.routes import build_app
 from flash.codes import Codes
 from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
+from flash.http.asgi import App
 from flash.http.listener import address_of, listen
 from flash.http.server import Tls, serve
 from flash.processes.lifecycle import (
@@ -33,10 +34,13 @@ from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
 from flash.stores.code_key import read_code_key
+from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
 from flash.stores.sales import Sales
 
 log = logging.getLogger(__name__)
+
+Run = Callable[[], Awaitable[None]]
 
 _CONNECTIONS_MAX = 10
 _REDEMPTION_BATCH_MAX = 500
@@ -104,43 +108,21 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         open_link(config) as sender,
         open_link(config) as listener,
     ):
-        codes = Codes(await wait_until("PostgreSQL", stop, partial(read_code_key, database)))
         await warn_of_eviction(redis)
-        store, sales = Checkouts(database, config.code_ttl_seconds), Sales(database)
-        checkouts: Batcher[Attempt | MalformedAttempt, RecordedAttempt] = Batcher(
-            "checkouts",
-            store.record_attempts,
-            waiting_max=config.checkout_waiting_max,
-            batch_max=config.checkout_batch_max,
-            workers=config.checkout_workers,
-        )
-        redemptions: Batcher[Code, Redemption] = Batcher(
-            "redemptions",
-            store.find_redemptions,
-            waiting_max=config.purchase_waiting_max,
-            batch_max=_REDEMPTION_BATCH_MAX,
-            workers=1,
-        )
-        purchase_client = PurchaseClient(
-            sender,
-            listener,
-            waiting_max=config.purchase_waiting_max,
-            batch_max=config.purchase_batch_max,
-            timeout_seconds=config.request_timeout_seconds,
-        )
-        sold_out = SoldOutCache(sales)
-        await wait_until("PostgreSQL", stop, sold_out.refresh)
-        app = build_app(
-            codes=codes,
-            checkouts=checkouts,
-            purchases=PurchaseRouter(purchase_client, redemptions, sold_out),
-            store=sales,
-            ping_redis=partial(ping, redis),
-            is_draining=stop.is_set,
-            body_seconds=config.body_seconds,
+        app, runs = await _build(
+            config,
+            stop,
+            database,
+            partial(ping, redis),
+            PurchaseClient(
+                sender,
+                listener,
+                waiting_max=config.purchase_waiting_max,
+                batch_max=config.purchase_batch_max,
+                timeout_seconds=config.request_timeout_seconds,
+            ),
         )
         async with trio.open_nursery() as nursery:
-            runs = (checkouts.run, redemptions.run, purchase_client.run, sold_out.run)
             nursery.start_soon(_work, runs, stop, config.drain_seconds * WORK_SHARE_OF_DRAIN)
             await serve(
                 app,
@@ -157,7 +139,41 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
     log.info("stopped")
 
 
-async def _work(runs: Sequence[Callable[[], Awaitable[None]]], stop: trio.Event, drain_seconds: float) -> None:
+async def _build(
+    config: Config, stop: trio.Event, database: Postgres, ping_redis: Run, purchase_client: PurchaseClient
+) -> tuple[App, Sequence[Run]]:
+    """The application, and the workers that it asks."""
+    codes = Codes(await wait_until("PostgreSQL", stop, partial(read_code_key, database)))
+    store, sales = Checkouts(database, config.code_ttl_seconds), Sales(database)
+    checkouts: Batcher[Attempt | MalformedAttempt, RecordedAttempt] = Batcher(
+        "checkouts",
+        store.record_attempts,
+        waiting_max=config.checkout_waiting_max,
+        batch_max=config.checkout_batch_max,
+        workers=config.checkout_workers,
+    )
+    redemptions: Batcher[Code, Redemption] = Batcher(
+        "redemptions",
+        store.find_redemptions,
+        waiting_max=config.purchase_waiting_max,
+        batch_max=_REDEMPTION_BATCH_MAX,
+        workers=1,
+    )
+    sold_out = SoldOutCache(sales)
+    await wait_until("PostgreSQL", stop, sold_out.refresh)
+    app = build_app(
+        codes=codes,
+        checkouts=checkouts,
+        purchases=PurchaseRouter(purchase_client, redemptions, sold_out),
+        store=sales,
+        ping_redis=ping_redis,
+        is_draining=stop.is_set,
+        body_seconds=config.body_seconds,
+    )
+    return app, (checkouts.run, redemptions.run, purchase_client.run, sold_out.run)
+
+
+async def _work(runs: Sequence[Run], stop: trio.Event, drain_seconds: float) -> None:
     """Run the workers of a web process until `drain_seconds` after `stop`: whoever waits then is told 503 by them."""
     async with trio.open_nursery() as workers:
         for run in runs:
