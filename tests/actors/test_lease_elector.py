@@ -11,7 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash.actors.lease_elector import LeaseElector
 from flash.errors import OutcomeUnknown, TermEnded
-from flash.testing.twins_leases import LeasesTwin, LeaseTable
+from flash.testing.twins.leases import LeasesTwin, LeaseTable
 
 TTL, MARGIN = 3.0, 0.5
 LOST = OutcomeUnknown("lost")

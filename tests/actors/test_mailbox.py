@@ -1,4 +1,4 @@
-"""Mailboxes and the batcher on top of them: bounds, batches without timers, and an answer for every letter."""
+"""Mailboxes and the batcher on top of them: bounds, batches without timers, and an answer for every request."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_more_than_may_wait_is_refused_at_once() -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_lost_batch_costs_its_own_letters_and_nobody_elses() -> None:
+async def test_a_lost_batch_costs_its_own_requests_and_nobody_elses() -> None:
     store = Store()
     batcher = a_batcher(store)
     async with trio.open_nursery() as nursery:

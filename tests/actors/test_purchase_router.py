@@ -24,7 +24,7 @@ from flash.domain import (
     UserId,
 )
 from flash.errors import OutcomeUnknown, Unavailable
-from flash.testing.twins_database import DatabaseTwin, RedemptionsTwin
+from flash.testing.twins.database import DatabaseTwin, RedemptionsTwin
 
 ONE, TWO, THREE = SaleId(1), SaleId(2), SaleId(3)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

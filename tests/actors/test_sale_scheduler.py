@@ -9,7 +9,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from flash.actors.sale_scheduler import SLEEP_MAX_SECONDS, SLEEP_MIN_SECONDS, SaleScheduler
 from flash.domain import SaleId
 from flash.errors import Unavailable
-from flash.testing.twins_database import DatabaseTwin
+from flash.testing.twins.database import DatabaseTwin
 
 
 class Site:

@@ -25,7 +25,7 @@ from flash.domain import (
     UserId,
 )
 from flash.purchase_rpc import messages
-from flash.testing.twins_redis import RedisTwin
+from flash.testing.twins.redis import RedisTwin
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Entry = tuple[SaleId, bytes, messages.CommandBatch]

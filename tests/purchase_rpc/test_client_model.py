@@ -19,8 +19,8 @@ from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
 from flash.purchase_rpc.records import SENT
-from flash.testing.twins_link import RedisLinkTwin
-from flash.testing.twins_redis import RedisTwin
+from flash.testing.twins.link import RedisLinkTwin
+from flash.testing.twins.redis import RedisTwin
 from tests.purchase_rpc.leader import Leader, a_command
 from tests.purchase_rpc.virtual import VirtualTrio
 

@@ -15,8 +15,8 @@ from flash.domain import Outcome, Refusal, Refused, Repeated, RequestId, Sold
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
-from flash.testing.twins_link import RedisLinkTwin
-from flash.testing.twins_redis import RedisTwin
+from flash.testing.twins.link import RedisLinkTwin
+from flash.testing.twins.redis import RedisTwin
 from tests.purchase_rpc.leader import Leader, a_command
 
 TIMEOUT_SECONDS = 5.0

@@ -59,7 +59,7 @@ def test_commands_for_another_sale_are_not_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    "poison",
+    "entry",
     [
         b"",
         b"\xff\x00",
@@ -76,9 +76,9 @@ def test_commands_for_another_sale_are_not_taken() -> None:
         b"[" * 100_000,
     ],
 )
-def test_poison_is_a_value_error(poison: bytes) -> None:
+def test_an_unreadable_entry_is_a_value_error(entry: bytes) -> None:
     with pytest.raises(ValueError, match="not a batch"):
-        messages.decode_commands(poison, SaleId(9))
+        messages.decode_commands(entry, SaleId(9))
 
 
 @given(st.binary(max_size=80))

@@ -18,8 +18,8 @@ from flash.purchase_rpc.server import CROWDED_COMMANDS, Delivery, PurchaseServer
 from flash.purchase_rpc.stream_link import StreamLink
 from flash.stores.redis_link import RedisLink, streams_of
 from flash.testing.cluster import until
-from flash.testing.twins_link import RedisLinkTwin
-from flash.testing.twins_redis import RedisTwin
+from flash.testing.twins.link import RedisLinkTwin
+from flash.testing.twins.redis import RedisTwin
 from tests.purchase_rpc.leader import a_command
 from tests.testing.conftest import NewLink
 

@@ -26,10 +26,10 @@ from flash.stores.redis_link import RedisLink
 from flash.stores.sales import Sales
 from flash.stores.schedule import SaleSchedule
 from flash.stores.terms import Terms
-from flash.testing.twins_database import DatabaseTwin
-from flash.testing.twins_leases import LeasesTwin, LeaseTable
-from flash.testing.twins_link import RedisLinkTwin
-from flash.testing.twins_redis import RedisTwin
+from flash.testing.twins.database import DatabaseTwin
+from flash.testing.twins.leases import LeasesTwin, LeaseTable
+from flash.testing.twins.link import RedisLinkTwin
+from flash.testing.twins.redis import RedisTwin
 
 
 class CheckoutStore(Protocol):

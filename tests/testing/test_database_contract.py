@@ -22,7 +22,7 @@ from flash.domain import (
     UserId,
 )
 from flash.errors import TermEnded
-from flash.testing.twins_database import Violation
+from flash.testing.twins.database import Violation
 from tests.testing.conftest import Database, OpenDatabase
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """The data of a Redis in memory, as far as the purchase streams use it. Its clock is Trio's, so a test moves it.
 
-Every command is answered at once: what blocks, and what is lost on the way, is the business of `twins_link`.
+Every command is answered at once: what blocks, and what is lost on the way, is the business of `twins.link`.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from flash.domain import (
     Term,
 )
 from flash.errors import TermEnded
-from flash.testing.twins_faults import Faults
+from flash.testing.twins.faults import Faults
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _LEAD_SECONDS = 5

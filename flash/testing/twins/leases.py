@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import trio
 
-from flash.testing.twins_faults import Faults
+from flash.testing.twins.faults import Faults
 
 
 class LeaseTable:

@@ -11,8 +11,8 @@ import trio
 
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.stores.redis_link import RedisCommand
-from flash.testing.twins_faults import Faults
-from flash.testing.twins_redis import CommandRefused, RedisTwin
+from flash.testing.twins.faults import Faults
+from flash.testing.twins.redis import CommandRefused, RedisTwin
 
 
 class RedisLinkTwin:
