@@ -82,6 +82,13 @@ class Config:
         "FLASH_LEASE_MARGIN", 0.5, 0.05, 30, "how long before its lease ends a leader stops trusting it"
     )
     database_timeout_seconds: float = seconds("FLASH_DATABASE_TIMEOUT", 2.0, 0.1, 60, "longest wait for one statement")
+    postgres_driver: str = setting(
+        "FLASH_POSTGRES_DRIVER",
+        one_of("auto", "asyncio"),
+        "auto or asyncio",
+        "auto",
+        "how PostgreSQL is spoken to: on Trio's sockets unless TLS is wanted, or always through asyncio",
+    )
     redis_timeout_seconds: float = seconds("FLASH_REDIS_TIMEOUT", 1.0, 0.1, 60, "longest wait for one Redis command")
 
     checkout_batch_max: int = whole("FLASH_CHECKOUT_BATCH_MAX", 500, 1, 10_000, "attempts in one statement")

@@ -118,7 +118,7 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
     [
         ("trio_asyncio", {"flash.bridge"}),
         ("asyncio", {"flash.bridge"}),
-        ("asyncpg", {"flash.stores.postgres", "flash.audit.reading"}),
+        ("asyncpg", {"flash.stores.postgres", "flash.stores.trio_asyncpg", "flash.audit.reading"}),
         (
             "redis",
             {

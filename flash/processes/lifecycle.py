@@ -86,7 +86,11 @@ async def open_database(config: Config, stop: trio.Event, name: str, connections
     url = config.require("database_url")
     await wait_until(f"PostgreSQL at {mask(url)}", stop, partial(migrate, url))
     async with open_postgres(
-        url, connections_max=connections_max, timeout_seconds=config.database_timeout_seconds, name=name
+        url,
+        connections_max=connections_max,
+        timeout_seconds=config.database_timeout_seconds,
+        name=name,
+        driver=config.postgres_driver,
     ) as database:
         await wait_until(f"PostgreSQL at {mask(url)}", stop, partial(_warn_of_lost_commits, database))
         yield database

@@ -1,14 +1,15 @@
 """Connections to PostgreSQL: how many, how long each wait may take, and what an error lets the caller assume.
 
-It knows no table and no rule. Nothing outside this file touches asyncpg, so another driver could take its place here.
-Nothing is retried: what was durable when a method returned stays durable, and a lost answer is reported as lost.
+It knows no table and no rule. The driver is asyncpg, on Trio's own sockets (`stores.trio_asyncpg`) or through
+trio-asyncio. Nothing is retried: what was durable when a method returned stays durable, and a lost answer is reported
+as lost.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,6 +18,7 @@ import trio
 
 from flash import bridge
 from flash.errors import FlashError, OutcomeUnknown, Unavailable, reason_of
+from flash.stores import trio_asyncpg
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,7 +52,7 @@ class Session(Protocol):
 
 
 class Postgres:
-    """The connections of one process. Each call takes one connection and crosses to asyncio once.
+    """The connections of one process. Each call takes one connection.
 
     Every method raises `Unavailable` when PostgreSQL could not be asked. Where it may have done the work although its
     answer was lost, the methods that write raise `OutcomeUnknown`.
@@ -75,7 +77,7 @@ class Postgres:
     async def run(
         self, function: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Call `function` with a connection, for several statements that write. It runs on the asyncio side."""
+        """Call `function` with a connection, for several statements that write. It may wait for nothing else."""
         return await self._use(OutcomeUnknown, function, *args, **kwargs)
 
     async def ping(self) -> None:
@@ -108,20 +110,23 @@ class Postgres:
 
         with _translated(lost):
             async with self._connections.one():
-                return await bridge.call_asyncio(on_connection)
+                return await self._connections.driver.call(on_connection)
 
 
 @asynccontextmanager
 async def open_postgres(
-    url: str, *, connections_max: int, timeout_seconds: float, name: str
+    url: str, *, connections_max: int, timeout_seconds: float, name: str, driver: str = "auto"
 ) -> AsyncIterator[Postgres]:
     """At most `connections_max` connections, made when they are needed, so PostgreSQL may be away.
 
     `timeout_seconds` bounds each wait: for a free connection, for connecting and for a statement. `name` is what
-    PostgreSQL shows for them in pg_stat_activity.
+    PostgreSQL shows for them in pg_stat_activity. `driver` is `auto`, which uses Trio's sockets unless TLS is wanted,
+    or `asyncio`.
     """
-    connect_ours = partial(connect, url, **_bounds(timeout_seconds, name))
-    connections = _Connections(connections_max, timeout_seconds, connect_ours)
+    kind = _TrioDriver if driver == "auto" and not _may_use_tls(url) else _AsyncioDriver
+    connections = _Connections(
+        connections_max, timeout_seconds, kind(url, timeout_seconds, _session_settings(timeout_seconds, name))
+    )
     try:
         yield Postgres(connections)
     finally:
@@ -131,10 +136,15 @@ async def open_postgres(
 
 async def connect(url: str, **options: Any) -> AsyncpgConnection:
     """One connection, made on the asyncio side; `options` are asyncpg's. Raises `Unavailable`."""
-    options = {**ssl_options(url), **options}
-    try:
-        connection: AsyncpgConnection = await asyncpg.connect(url, **options)
+    with _unreachable():
+        connection: AsyncpgConnection = await asyncpg.connect(url, **{**ssl_options(url), **options})
         return connection
+
+
+@contextmanager
+def _unreachable() -> Iterator[None]:
+    try:
+        yield
     except (asyncpg.PostgresError, *_LOST) as error:
         raise Unavailable(f"PostgreSQL cannot be reached: {reason_of(error)}") from error
 
@@ -144,29 +154,77 @@ def ssl_options(url: str) -> dict[str, bool]:
 
     Without it asyncpg probes for TLS first, and a cancelled probe of a local server was seen to hang the loop.
     """
+    return {} if _may_use_tls(url) else {"ssl": False}
+
+
+def _may_use_tls(url: str) -> bool:
     parts = urlsplit(url)
     query = parse_qs(parts.query)
-    host = query.get("host", [parts.hostname or ""])[0]
-    is_local = host.startswith("/") or host in ("", "localhost", "127.0.0.1", "::1")
-    return {"ssl": False} if is_local and "sslmode" not in query else {}
+    if "sslmode" in query:
+        return query["sslmode"] != ["disable"]
+    hosts = query.get("host") or [parts.netloc.rpartition("@")[2]]
+    return not all(_is_local(host) for host in ",".join(hosts).split(","))
 
 
-def _bounds(timeout_seconds: float, name: str) -> dict[str, Any]:
-    """Every wait bounded, on both sides; a client that froze in a transaction does not block the others."""
+def _is_local(host: str) -> bool:
+    return host.startswith("/") or urlsplit(f"//{host}").hostname in (None, "localhost", "127.0.0.1", "::1")
+
+
+def _session_settings(timeout_seconds: float, name: str) -> dict[str, str]:
+    """Bounds on the server's side too: a client that froze in a transaction does not block the others."""
     milliseconds = str(int(timeout_seconds * 1000))
     return {
-        "timeout": timeout_seconds,
-        "command_timeout": timeout_seconds,
-        "server_settings": {
-            "application_name": name,
-            "statement_timeout": milliseconds,
-            "lock_timeout": milliseconds,
-            "idle_in_transaction_session_timeout": milliseconds,
-            # Plans are made while a sale's tables are small and kept while they grow. A plan that reads a whole
-            # table, because that was quicker at the time, must not be one of them.
-            "enable_seqscan": "off",
-        },
+        "application_name": name,
+        "statement_timeout": milliseconds,
+        "lock_timeout": milliseconds,
+        "idle_in_transaction_session_timeout": milliseconds,
+        # Plans are made while a sale's tables are small and kept while they grow. A plan that reads a whole
+        # table, because that was quicker at the time, must not be one of them.
+        "enable_seqscan": "off",
+        # Planning a statement anew costs as much as running it, and compiling it costs far more.
+        "plan_cache_mode": "force_generic_plan",
+        "jit": "off",
     }
+
+
+@dataclass(frozen=True, slots=True)
+class _TrioDriver:
+    """asyncpg on Trio's sockets: half the cost of a statement, and no TLS."""
+
+    url: str
+    timeout_seconds: float
+    settings: dict[str, str]
+
+    async def connect(self) -> AsyncpgConnection:
+        with _unreachable():
+            return await trio_asyncpg.connect(
+                self.url, timeout_seconds=self.timeout_seconds, server_settings=self.settings
+            )
+
+    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        return await function()
+
+    def is_usable(self, connection: AsyncpgConnection) -> bool:
+        return not trio_asyncpg.is_stale(connection)
+
+
+@dataclass(frozen=True, slots=True)
+class _AsyncioDriver:
+    """asyncpg through trio-asyncio. Each call crosses once."""
+
+    url: str
+    timeout_seconds: float
+    settings: dict[str, str]
+
+    async def connect(self) -> AsyncpgConnection:
+        bounds = {"timeout": self.timeout_seconds, "command_timeout": self.timeout_seconds}
+        return await connect(self.url, **bounds, server_settings=self.settings)
+
+    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
+        return await bridge.call_asyncio(function)
+
+    def is_usable(self, connection: AsyncpgConnection) -> bool:
+        return not connection.is_closed()
 
 
 @contextmanager
@@ -192,32 +250,36 @@ class _Connections:
     asyncpg's own pool guards every use with timers and tasks, which cost more than a short statement itself.
     """
 
-    def __init__(self, most: int, timeout_seconds: float, connect: Callable[[], Awaitable[AsyncpgConnection]]) -> None:
+    def __init__(self, most: int, timeout_seconds: float, driver: _TrioDriver | _AsyncioDriver) -> None:
+        self.driver = driver
         self._limit = trio.CapacityLimiter(most)
         self._timeout_seconds = timeout_seconds
-        self._connect = connect
         self._idle: list[AsyncpgConnection] = []
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[None]:
         """The right to use one connection. Raises `Unavailable` if none becomes free in time."""
         try:
-            with trio.fail_after(self._timeout_seconds):
-                await self._limit.acquire()
-        except trio.TooSlowError as error:
-            raise Unavailable("all connections to PostgreSQL are busy") from error
+            self._limit.acquire_nowait()
+        except trio.WouldBlock:
+            try:
+                with trio.fail_after(self._timeout_seconds):
+                    await self._limit.acquire()
+            except trio.TooSlowError as error:
+                raise Unavailable("all connections to PostgreSQL are busy") from error
         try:
             yield
         finally:
             self._limit.release()
 
     async def take(self) -> AsyncpgConnection:
-        """A connection, for whoever is within `one`; called in asyncio. Raises `Unavailable`."""
+        """A connection, for whoever is within `one`; called by way of the driver. Raises `Unavailable`."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.is_closed():
+            if self.driver.is_usable(connection):
                 return connection
-        return await self._connect()
+            connection.terminate()
+        return await self.driver.connect()
 
     @contextmanager
     def lent(self, connection: AsyncpgConnection) -> Iterator[None]:

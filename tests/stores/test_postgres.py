@@ -10,9 +10,10 @@ from flash import bridge
 from flash.domain import SaleId
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedPostgres
+from flash.stores import trio_asyncpg
 from flash.stores.code_key import read_code_key
 from flash.stores.migration import migrate
-from flash.stores.postgres import Session, connect, open_postgres, ssl_options
+from flash.stores.postgres import Session, open_postgres, ssl_options
 from tests.stores.database import an_attempt, name_of, opened, run_sql, stores_of
 
 
@@ -62,7 +63,7 @@ async def test_a_lost_answer_is_unknown_for_a_write_and_harmless_for_a_read(own_
 
 async def test_a_row_that_another_transaction_holds_is_given_up_in_time(postgres: str) -> None:
     async def race(connection: Session) -> None:
-        other = await connect(postgres)
+        other = await trio_asyncpg.connect(postgres, timeout_seconds=5, server_settings={})
         try:
             await other.execute("BEGIN; UPDATE sales SET epoch = epoch WHERE id = 1")
             await connection.execute("SET lock_timeout = '10ms'")

@@ -9,7 +9,8 @@ import pytest
 
 from flash.domain import CheckoutId, Epoch, SaleId, Term
 from flash.errors import TermEnded
-from flash.stores.postgres import Postgres, Row, Session, connect, open_postgres
+from flash.stores import trio_asyncpg
+from flash.stores.postgres import Postgres, Row, Session, open_postgres
 from tests.stores.database import a_purchase, issue, opened, run_sql, stores_of
 
 LATER_PURCHASE = "INSERT INTO purchases VALUES (1, 2, $1, 'ann', 2, 3, 'auto:later', now())"
@@ -46,10 +47,10 @@ async def test_a_leader_deposed_while_it_reads_what_was_sold_is_not_taken_for_da
             async def fetch(self, sql: str, *args: object) -> list[Row]:
                 if self.is_first:
                     self.is_first = False
-                    later = await connect(postgres)
+                    later = await trio_asyncpg.connect(postgres, timeout_seconds=5, server_settings={})
                     await later.execute("UPDATE sales SET epoch = 3, sold = sold + 1 WHERE id = 1")
                     await later.execute(LATER_PURCHASE, other.checkout_id)
-                    await later.close()
+                    later.terminate()
                 return await self._connection.fetch(sql, *args)
 
         class SlowDatabase(Postgres):
