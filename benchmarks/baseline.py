@@ -26,21 +26,16 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % 
 Message = MutableMapping[str, object]
 
 
+async def _answer(request: Request) -> Response:
+    return RESPONSE
+
+
 async def ours(is_builtin: bool) -> None:
     """The service's own handler of connections and application: one route, no store."""
-
-    async def answer(request: Request) -> Response:
-        return RESPONSE
-
     limits = Config.from_env()
+    app = App({("POST", "/checkout"): _answer}, body_seconds=limits.body_seconds)
     await serve(
-        App({("POST", "/checkout"): answer}, body_seconds=limits.body_seconds),
-        host="127.0.0.1",
-        port=0,
-        limits=limits,
-        stop=trio.Event(),
-        on_listening=_announce,
-        is_builtin=is_builtin,
+        app, host="127.0.0.1", port=0, limits=limits, stop=trio.Event(), on_listening=_announce, is_builtin=is_builtin
     )
 
 
@@ -66,8 +61,7 @@ async def _smallest(
 
 
 def _announce(address: str) -> None:
-    sys.stderr.write(f"listening on {address}\n")
-    sys.stderr.flush()
+    print("listening on", address, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -24,10 +24,7 @@ settings: all FLASH_… variables reach the service; DATABASE_URL counts only wi
 
 
 class Options(argparse.Namespace):
-    """What to measure. `web` and `clients` are tried one by one, `sizes` with one number of clients.
-
-    `http` is None where the service's FLASH_HTTP decides.
-    """
+    """`web` and `clients` are tried one by one, `sizes` with one number of clients; `http` None: as FLASH_HTTP says."""
 
     web: tuple[int, ...]
     inventory: int
@@ -42,11 +39,6 @@ class Options(argparse.Namespace):
     json: Path | None
     html: Path | None
     docs: Path | None
-
-    @property
-    def middle_clients(self) -> int:
-        """The number of clients for what is measured with one number only: 64, or the nearest to it."""
-        return min(self.clients, key=lambda clients: abs(clients - 64))
 
 
 def parse(arguments: Sequence[str]) -> Options:

@@ -1,4 +1,4 @@
-"""The loop of the load generator: many clients on one thread, each waiting for one response at a time.
+"""The load generator: many clients on raw sockets and one thread, in a process of its own. It knows nothing of flash.
 
 Only two things are repeated: what was answered 503, and what a lost connection left unanswered. The wait is latency.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import heapq
+import math
 import os
 import re
 import resource
@@ -15,11 +16,11 @@ import socket
 import time
 from array import array
 from collections import Counter
+from dataclasses import dataclass, field
 
-from benchmarks.load.buyers import KINDS, PURCHASE, Request
-from benchmarks.load.messages import Address, LoadResult, Plan, Refusal
-from benchmarks.stats import Arrivals, curve, summary
-from benchmarks.usage import memory_peak_bytes
+from benchmarks.buyers import KINDS, PURCHASE, Buyers, Request
+from benchmarks.machine import memory_peak_bytes
+from benchmarks.stats import Latency, curve, summary
 
 RETRY_SECONDS_MAX = 5.0
 CONNECT_SECONDS = 20.0
@@ -28,13 +29,59 @@ LOST_MAX = 1_000
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _RETRY = re.compile(rb"\r\nretry-after:[ \t]*(\d+)", re.IGNORECASE)
 
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A closed loop of `clients`, or an open loop in which visit i is due `i / rate` seconds after the beginning.
+
+    It ends when the buyers have nothing left to do, or after `seconds`.
+    """
+
+    buyers: Buyers
+    addresses: list[Address]
+    clients: int
+    seconds: float = math.inf
+    rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """`count` final answers of one kind that were not 200; `code` is that of the problem."""
+
+    kind: str
+    status: int
+    code: str
+    count: int
+
+
+@dataclass(slots=True)
+class LoadResult:
+    """What the buyers heard. `rejected` are answers 503, `lost` requests on connections that the server closed.
+
+    `sold_seconds` runs from the first request to the answer to the last accepted purchase.
+    """
+
+    is_finished: bool = False
+    seconds: float = 0.0
+    sold_seconds: float | None = None
+    responses: int = 0
+    accepted: dict[str, Latency] = field(default_factory=dict)
+    refused: dict[str, Latency] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    rejected: int = 0
+    lost: int = 0
+    sold_over_time: list[tuple[float, int]] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    memory_peak_bytes: int | None = None
+    codes: list[bytes] = field(default_factory=list)
+
 
 def generate_load(plan: Plan) -> LoadResult:
     """Carry out `plan` in this process, which should have nothing else to do."""
-    raise_file_limit()
-    generator = LoadGenerator(plan)
     gc.freeze()  # what was imported is never garbage
-    return generator.run()
+    return LoadGenerator(plan).run()
 
 
 class Client:
@@ -43,33 +90,25 @@ class Client:
     __slots__ = ("address", "buffer", "due", "is_waiting", "kind", "number", "request", "sock")
 
     def __init__(self, number: int, address: Address) -> None:
-        self.number = number
-        self.address = address
-        self.sock = connect(address)
-        self.buffer = b""
-        self.kind = 0
-        self.request = b""
+        self.number, self.address, self.sock = number, address, connect(address)
+        self.kind, self.request, self.buffer, self.due = 0, b"", b"", 0.0
         self.is_waiting = False  # a request is in flight
-        self.due = 0.0
 
 
 class LoadGenerator:
     """Carries out one plan. All times are of one monotonic clock."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._buyers = plan.buyers
-        self._arrivals = Arrivals(plan.rate, plan.visits) if plan.rate else None
+        self._plan, self._buyers, self._result = plan, plan.buyers, LoadResult()
         self._selector = selectors.DefaultSelector()
         self._clients: list[Client] = []
-        self._idle: list[Client] = []
-        self._retries: list[tuple[float, int]] = []
-        self._active = 0
+        self._waiting: list[tuple[float, int]] = []
         self._accepted = (array("d"), array("d"))
         self._refused = (array("d"), array("d"))
         self._sold_at = array("d")
         self._refusals: Counter[tuple[int, int, str]] = Counter()
-        self._rejected = self._lost = self._responses = 0
+        self._active = self._visits = 0
+        self._begun = self._last_response = 0.0
 
     def run(self) -> LoadResult:
         """Unfinished if too many connections were lost."""
@@ -82,25 +121,17 @@ class LoadGenerator:
         self._begun = self._last_response = time.perf_counter()
         for client in self._clients:
             self._next_visit(client, self._begun)
-        while self._lost <= LOST_MAX and (self._active or (self._arrivals and not self._arrivals.is_over)):
+        while self._active and self._result.lost <= LOST_MAX:
             self._turn()
-        return self._result(time.process_time() - cpu_before)
+        self._result.cpu_seconds = time.process_time() - cpu_before
+        return self._summed(self._result)
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(self._patience()):
+        patience = max(0.0, self._waiting[0][0] - time.perf_counter()) if self._waiting else None
+        for key, _ in self._selector.select(patience):
             self._receive(key.data)
-        while self._retries and self._retries[0][0] <= time.perf_counter():
-            self._send(self._clients[heapq.heappop(self._retries)[1]])
-        if self._arrivals:
-            self._arrivals.collect(time.perf_counter() - self._begun)
-            while self._idle and self._arrivals.late:
-                self._visit(self._idle.pop(), self._begun + self._arrivals.late.popleft())
-
-    def _patience(self) -> float | None:
-        wake_at = self._retries[0][0] if self._retries else float("inf")
-        if self._arrivals and self._idle and (arrival := self._arrivals.next_at()) is not None:
-            wake_at = min(wake_at, self._begun + arrival)
-        return None if wake_at == float("inf") else max(0.0, wake_at - time.perf_counter())
+        while self._waiting and self._waiting[0][0] <= time.perf_counter():
+            self._send(self._clients[heapq.heappop(self._waiting)[1]])
 
     def _receive(self, client: Client) -> None:
         """Take what has come; a complete response ends the request."""
@@ -122,45 +153,44 @@ class LoadGenerator:
 
     def _answered(self, client: Client, head: bytes, body: bytes) -> None:
         self._last_response = now = time.perf_counter()
-        self._responses += 1
+        self._result.responses += 1
         if b"onnection: close" in head:
             self._replace(client)
-        status = int(head[9:12])
+        kind, status = client.kind, int(head[9:12])
         if status == 503:
-            self._rejected += 1
+            self._result.rejected += 1
             found = _RETRY.search(head)
-            return self._retry(client, min(float(found[1]) if found else 1.0, RETRY_SECONDS_MAX))
+            return self._send_at(client, now + min(float(found[1]) if found else 1.0, RETRY_SECONDS_MAX))
         self._active -= 1
-        self._note(client, now, status, body)
-        request = self._buyers.follow(client.kind, status, body)
-        return self._next_visit(client, now) if request is None else self._ask(client, request, now)
-
-    def _note(self, client: Client, now: float, status: int, body: bytes) -> None:
-        kind = client.kind
-        if status != 200:
+        if status == 200:
+            self._accepted[kind].append(now - client.due)
+            if kind == PURCHASE:
+                self._sold_at.append(now - self._begun)
+        else:
             self._refused[kind].append(now - client.due)
             self._refusals[kind, status, problem_code(body)] += 1
-            return
-        self._accepted[kind].append(now - client.due)
-        if kind == PURCHASE:
-            self._sold_at.append(now - self._begun)
+        request = self._buyers.follow(kind, status, body)
+        return self._next_visit(client, now) if request is None else self._ask(client, request, now, now)
 
     def _next_visit(self, client: Client, now: float) -> None:
-        if self._arrivals:
-            self._idle.append(client)
-        elif now - self._begun < self._plan.seconds:
-            self._visit(client, now)
+        """In an open loop it may be due later, or overdue. Latency counts from then, whatever became of earlier ones.
 
-    def _visit(self, client: Client, due: float) -> None:
-        request = self._buyers.begin()
+        A generator that waited for responses would leave out the visits that had to wait (coordinated omission).
+        """
+        request = self._buyers.begin() if now - self._begun < self._plan.seconds else None
         if request is not None:
-            self._ask(client, request, due)
+            rate = self._plan.rate
+            self._ask(client, request, self._begun + self._visits / rate if rate else now, now)
+            self._visits += 1
 
-    def _ask(self, client: Client, request: Request, due: float) -> None:
+    def _ask(self, client: Client, request: Request, due: float, now: float) -> None:
         client.kind, client.request = request
         client.due = due
         self._active += 1
-        self._send(client)
+        if due > now:
+            self._send_at(client, due)
+        else:
+            self._send(client)
 
     def _send(self, client: Client) -> None:
         client.is_waiting = True
@@ -169,42 +199,34 @@ class LoadGenerator:
         except OSError:
             self._reconnect(client)
 
-    def _retry(self, client: Client, seconds: float) -> None:
-        heapq.heappush(self._retries, (time.perf_counter() + seconds, client.number))
+    def _send_at(self, client: Client, when: float) -> None:
+        heapq.heappush(self._waiting, (when, client.number))
 
     def _reconnect(self, client: Client) -> None:
         """The server has closed. A client that waited for a response repeats its request in a moment."""
         self._replace(client)
         if client.is_waiting:
             client.is_waiting = False
-            self._lost += 1
-            self._retry(client, 0.1)
+            self._result.lost += 1
+            self._send_at(client, time.perf_counter() + 0.1)
 
     def _replace(self, client: Client) -> None:
         self._selector.unregister(client.sock)
         client.sock.close()
-        client.buffer = b""
-        client.sock = connect(client.address)
+        client.buffer, client.sock = b"", connect(client.address)
         self._selector.register(client.sock, selectors.EVENT_READ, client)
 
-    def _result(self, cpu_seconds: float) -> LoadResult:
-        seconds, sold = self._last_response - self._begun, self._sold_at
-        return LoadResult(
-            is_finished=self._lost <= LOST_MAX,
-            seconds=seconds,
-            sold_seconds=sold[-1] if sold else None,
-            responses=self._responses,
-            accepted={name: summary(self._accepted[kind]) for kind, name in enumerate(KINDS)},
-            refused={name: summary(self._refused[kind]) for kind, name in enumerate(KINDS)},
-            refusals=[Refusal(KINDS[kind], status, code, n) for (kind, status, code), n in self._refusals.items()],
-            rejected=self._rejected,
-            lost=self._lost,
-            # the buyers went on asking after the last item was sold
-            sold_over_time=[*curve(sold), (seconds, len(sold))],
-            cpu_seconds=cpu_seconds,
-            memory_peak_bytes=memory_peak_bytes(os.getpid()),
-            codes=self._buyers.codes,
-        )
+    def _summed(self, result: LoadResult) -> LoadResult:
+        sold, result.codes = self._sold_at, self._buyers.codes
+        result.is_finished = result.lost <= LOST_MAX
+        result.seconds = self._last_response - self._begun
+        result.sold_seconds = sold[-1] if sold else None
+        result.accepted = {name: summary(self._accepted[kind]) for kind, name in enumerate(KINDS)}
+        result.refused = {name: summary(self._refused[kind]) for kind, name in enumerate(KINDS)}
+        result.refusals = [Refusal(KINDS[kind], status, code, n) for (kind, status, code), n in self._refusals.items()]
+        result.sold_over_time = [*curve(sold), (result.seconds, len(sold))]  # buyers went on after the last was sold
+        result.memory_peak_bytes = memory_peak_bytes(os.getpid())
+        return result
 
 
 def connect(address: Address) -> socket.socket:
@@ -213,14 +235,14 @@ def connect(address: Address) -> socket.socket:
     while True:
         try:
             sock = socket.create_connection(address, timeout=CONNECT_SECONDS)
-            break
         except OSError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.05)
-    sock.settimeout(None)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
+        else:
+            sock.settimeout(None)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
 
 
 def content_length(data: bytes, end: int) -> int:
@@ -241,6 +263,6 @@ def problem_code(body: bytes) -> str:
 def raise_file_limit() -> None:
     """Allow as many descriptors as this user may have: 1,024 clients need more than the usual soft limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(65_536, hard) if hard != resource.RLIM_INFINITY else 65_536
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(65_536, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
