@@ -65,9 +65,4 @@ def _announce(address: str) -> None:
 
 
 if __name__ == "__main__":
-    servers: dict[str, Callable[[], Awaitable[None]]] = {
-        "builtin": partial(ours, True),
-        "hypercorn": partial(ours, False),
-        "stock": stock,
-    }
-    trio.run(servers[sys.argv[1]])
+    trio.run(stock) if sys.argv[1] == "stock" else trio.run(ours, sys.argv[1] == "builtin")

@@ -13,6 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import astuple
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -42,18 +43,12 @@ _PAYLOAD = b"x" * 100
 def measure_ceilings(plan: tuple[str, str, float]) -> tuple[list[Commits], dict[str, Latency], str]:
     """Group commit, round trips, Valkey's version. `plan`: URLs of both stores, and the seconds that each may take."""
     database_url, redis_url, seconds = plan
-    valkey = Path(unquote(urlsplit(redis_url).path))
     trips = max(100, int(_TRIPS * min(1.0, seconds)))
     commits, ping = bridge.run_in_loop(_measure_postgres, database_url, seconds / 2, trips)
     xadd, version = trio.run(_measure_link, redis_url, trips)
-    round_trips = {
-        "Valkey PING, bare socket": _measure_ping(valkey, trips),
-        "Valkey XADD, the service's link": xadd,
-        "PostgreSQL SELECT 1, bare asyncpg": asyncio.run(_measure_asyncpg(database_url, trips)),
-        "PostgreSQL SELECT 1, as the service asks": ping,
-        "disk, 8 KB synced": _measure_disk(valkey.parent, seconds),
-    }
-    return commits, round_trips, version
+    bare = asyncio.run(_measure_bare(database_url, Path(unquote(urlsplit(redis_url).path)), trips, seconds))
+    asked = {"Valkey XADD, the service's link": xadd, "PostgreSQL SELECT 1, as the service asks": ping}
+    return commits, {**asked, **bare}, version
 
 
 async def _measure_postgres(url: str, seconds: float, trips: int) -> tuple[list[Commits], Latency]:
@@ -71,36 +66,31 @@ async def _measure_postgres(url: str, seconds: float, trips: int) -> tuple[list[
             """Seconds that one commit of `batch` checkouts took, and one of their purchases."""
             asked = [Attempt(UserId(f"buyer-{item // 5}"), ItemId(item)) for item in itertools.islice(items, batch)]
             started = time.perf_counter()
-            codes = [recorded.code for recorded in await checkouts.record_attempts([*asked])]
-            recorded_at = time.perf_counter()
-            purchases = [
-                Purchase(code.checkout_id, RequestId(f"key:{item}"), item, user, item % 5 + 1, sale.starts_at)
-                for (user, item), code in zip(((ask.user_id, ask.item_id) for ask in asked), codes, strict=True)
-                if code is not None
-            ]
-            assert len(purchases) == batch
-            resumed = time.perf_counter()
+            recorded = await checkouts.record_attempts([*asked])
+            recording = time.perf_counter() - started
+            purchases = []
+            for (user, item), code in zip(map(astuple, asked), [found.code for found in recorded], strict=True):
+                assert code is not None
+                key = RequestId(f"key:{item}")
+                purchases.append(Purchase(code.checkout_id, key, item, user, item % 5 + 1, sale.starts_at))
+            started = time.perf_counter()
             await terms.sell(term, purchases)
-            return recorded_at - started, time.perf_counter() - resumed
+            return recording, time.perf_counter() - started
 
-        return [await _measure_commits(commit, batch, seconds) for batch in BATCHES], await _time(database.ping, trips)
+        commits = []
+        for batch in BATCHES:
+            await commit(batch)  # prepares the statements
+            recording, selling, rows = *(await commit(batch)), batch
+            while recording + selling < seconds and rows < batch * _COMMITS_MAX:
+                recorded, sold = await commit(batch)
+                recording, selling, rows = recording + recorded, selling + sold, rows + batch
+            figures = 1e6 * recording / rows, 1e6 * selling / rows, rows / (recording + selling)
+            commits.append(Commits(batch, *figures))
+        return commits, await _time(database.ping, trips)
 
 
 async def _create_database(connection: Connection) -> None:
     await connection.execute(f"CREATE DATABASE {_DATABASE}")
-
-
-async def _measure_commits(
-    commit: Callable[[int], Awaitable[tuple[float, float]]], batch: int, seconds: float
-) -> Commits:
-    """Record and sell `batch` rows per commit until `seconds` of committing are over."""
-    await commit(batch)  # prepares the statements
-    recording, selling = await commit(batch)
-    rows = batch
-    while recording + selling < seconds and rows < batch * _COMMITS_MAX:
-        recorded, sold = await commit(batch)
-        recording, selling, rows = recording + recorded, selling + sold, rows + batch
-    return Commits(batch, 1e6 * recording / rows, 1e6 * selling / rows, rows / (recording + selling))
 
 
 async def _measure_link(url: str, trips: int) -> tuple[Latency, str]:
@@ -113,54 +103,34 @@ async def _measure_link(url: str, trips: int) -> tuple[Latency, str]:
         return xadd, version[1].decode() if version else "unknown"
 
 
-async def _measure_asyncpg(url: str, trips: int) -> Latency:
+async def _measure_bare(url: str, valkey: Path, trips: int, seconds: float) -> dict[str, Latency]:
+    """On plain asyncio and blocking calls. The file is in the file system of the stores."""
     connection = await asyncpg.connect(url, ssl=False)
-    latency = await _time(lambda: connection.fetchrow("SELECT 1"), trips)
-    await connection.close()
-    return latency
+    synced, places = getattr(os, "fdatasync", os.fsync), itertools.count()
+    with socket.socket(socket.AF_UNIX) as redis, tempfile.NamedTemporaryFile(dir=valkey.parent) as file:
+        redis.connect(str(valkey))
+        os.write(file.fileno(), bytes(1 << 20))
+
+        async def ping() -> None:
+            redis.sendall(b"PING\r\n")
+            redis.recv(64)
+
+        async def overwrite() -> None:
+            os.pwrite(file.fileno(), bytes(8192), 8192 * (next(places) % 128))
+            synced(file.fileno())
+
+        return {
+            "Valkey PING, bare socket": await _time(ping, trips),
+            "PostgreSQL SELECT 1, bare asyncpg": await _time(lambda: connection.fetchrow("SELECT 1"), trips),
+            "disk, 8 KB synced": await _time(overwrite, _SYNCS, seconds),
+        }
 
 
-async def _time(call: Callable[[], Awaitable[object]], count: int) -> Latency:
-    """`count` calls one after the other, the first of which, which connects, is not counted. On Trio or asyncio."""
-    taken = []
-    for _ in range(count + 1):
+async def _time(call: Callable[[], Awaitable[object]], count: int, seconds: float = 60.0) -> Latency:
+    """Up to `count` calls one after the other, of which the first, which connects, is not counted. On Trio or asyncio."""
+    taken, until = list[float](), time.perf_counter() + seconds
+    while len(taken) <= count and (len(taken) < 2 or time.perf_counter() < until):
         started = time.perf_counter()
         await call()
         taken.append(time.perf_counter() - started)
     return summary(taken[1:])
-
-
-def _measure_ping(path: Path, count: int) -> Latency:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.connect(str(path))
-
-        def ping(_: int) -> None:
-            connection.sendall(b"PING\r\n")
-            connection.recv(64)
-
-        return _time_blocking(ping, count)
-
-
-def _measure_disk(folder: Path, seconds: float) -> Latency:
-    """Overwriting 8 KB followed by fdatasync, in the file system of the stores."""
-    synced = getattr(os, "fdatasync", os.fsync)
-    with tempfile.NamedTemporaryFile(dir=folder) as file:
-        os.write(file.fileno(), bytes(1 << 20))
-
-        def overwrite(number: int) -> None:
-            os.pwrite(file.fileno(), bytes(8192), 8192 * (number % 128))
-            synced(file.fileno())
-
-        return _time_blocking(overwrite, _SYNCS, seconds)
-
-
-def _time_blocking(call: Callable[[int], None], count: int, seconds: float = 10.0) -> Latency:
-    """`call(n)` up to `count` times, after a first one that is not counted."""
-    until = time.perf_counter() + seconds
-    ends = [0.0]
-    for number in range(count + 1):
-        call(number)
-        ends.append(time.perf_counter())
-        if ends[-1] > until and number:
-            break
-    return summary([end - start for start, end in itertools.pairwise(ends[1:])])

@@ -22,9 +22,7 @@ from benchmarks.buyers import KINDS, PURCHASE, Buyers, Request
 from benchmarks.machine import memory_peak_bytes
 from benchmarks.stats import Latency, curve, summary
 
-RETRY_SECONDS_MAX = 5.0
-CONNECT_SECONDS = 20.0
-LOST_MAX = 1_000
+RETRY_SECONDS_MAX, CONNECT_SECONDS, LOST_MAX = 5.0, 20.0, 1_000
 """After this many lost connections, the server is treated as down."""
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.IGNORECASE)
 _RETRY = re.compile(rb"\r\nretry-after:[ \t]*(\d+)", re.IGNORECASE)
@@ -103,9 +101,7 @@ class LoadGenerator:
         self._selector = selectors.DefaultSelector()
         self._clients: list[Client] = []
         self._waiting: list[tuple[float, int]] = []
-        self._accepted = (array("d"), array("d"))
-        self._refused = (array("d"), array("d"))
-        self._sold_at = array("d")
+        self._accepted, self._refused, self._sold_at = [array("d"), array("d")], [array("d"), array("d")], array("d")
         self._refusals: Counter[tuple[int, int, str]] = Counter()
         self._active = self._visits = 0
         self._begun = self._last_response = 0.0
@@ -124,6 +120,9 @@ class LoadGenerator:
         while self._active and self._result.lost <= LOST_MAX:
             self._turn()
         self._result.cpu_seconds = time.process_time() - cpu_before
+        for client in self._clients:
+            client.sock.close()
+        self._selector.close()
         return self._summed(self._result)
 
     def _turn(self) -> None:
@@ -187,10 +186,7 @@ class LoadGenerator:
         client.kind, client.request = request
         client.due = due
         self._active += 1
-        if due > now:
-            self._send_at(client, due)
-        else:
-            self._send(client)
+        return self._send(client) if due <= now else self._send_at(client, due)
 
     def _send(self, client: Client) -> None:
         client.is_waiting = True

@@ -5,10 +5,13 @@ The kernel counts CPU in ticks of 10 ms.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
+import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,31 +49,27 @@ def _git(*words: str) -> str:
 
 
 def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return names[0] if names else platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
+    found = re.search(r"^[Mm]odel(?: name)?\s*: (\D.*)", info, re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
 
 
 def usage_of(pid: int) -> tuple[float, int | None]:
     """CPU seconds of a process and its children, ended ones too, and the peak memory of the largest, in bytes."""
     seconds, peaks = 0.0, [0]
     for process in [parent := psutil.Process(pid), *parent.children(recursive=True)]:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):  # an ended session of PostgreSQL counts as its parent's
             seconds += sum(process.cpu_times()[:4])  # user, system, and the same of ended children
-        except psutil.NoSuchProcess:  # a session of PostgreSQL has just ended, and now counts as its parent's
-            continue
-        peaks.append(memory_peak_bytes(process.pid) or 0)
+            peaks.append(memory_peak_bytes(process.pid) or 0)
     return seconds, max(peaks) or None
 
 
 def memory_peak_bytes(pid: int) -> int | None:
     """VmHWM: the most physical memory that the process has held, shared pages included. psutil has no such figure."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), None)
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) * 1024 if found else None
+    return None
 
 
 def machine_cpu_seconds() -> float:

@@ -6,7 +6,9 @@ at an external target, where others may be buying too: its own counts may be lar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,17 +57,17 @@ class Oracle:
     is_alone = True
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
 
     async def prepare(self) -> str:
         """Apply the schema; PostgreSQL's version."""
-        await migrate(self._url)
+        await migrate(self.url)
         return str((await self._fetch("SHOW server_version"))[0])
 
     async def open_sale(self, size: int) -> OpenSale:
         """A new sale of `size` items, which begins now: waits for a second that has none yet."""
         made: list[int] = []
-        async with open_database(self._url) as database:
+        async with open_database(self.url) as database:
             while not made:
                 made += (await SaleSchedule(database).prepare_sales(1, size, USER_LIMIT))[0]
                 await trio.sleep(0.1)
@@ -77,21 +79,15 @@ class Oracle:
                 await trio.sleep(0.02)
         raise OperatorError(f"nobody leads sale {made[0]} after {_LEADER_SECONDS:.0f} seconds")
 
-    async def audit(self, sale_id: int | None = None) -> Report:
-        """Counts and broken promises of the sale, or of all sales."""
-        return await read(self._url, sale_id)
-
     async def count(self, sale: OpenSale) -> tuple[Counts, list[str]]:
         """What the database says of the sale, and every promise that is broken."""
-        report = await self.audit(sale.id)
-        found = report.sales[0]
-        commits = await self._fetch(_COMMITS, sale.id)
-        return Counts(found.sold, found.purchases, found.stock, found.attempts, *commits), list(broken(report))
+        report, commits = await read(self.url, sale.id), await self._fetch(_COMMITS, sale.id)
+        (found,) = report.sales
+        return Counts(found.sold, found.purchases, found.stock, found.attempts, *commits), broken(report)
 
     async def _fetch(self, sql: str, *args: object) -> Row:
-        async with open_database(self._url) as database:
-            row = await database.fetch_one(sql, *args)
-        assert row is not None
+        async with open_database(self.url) as database:
+            (row,) = await database.fetch(sql, *args)
         return row
 
 
@@ -101,7 +97,7 @@ class ExternalTarget:
     is_alone = False
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
 
     async def open_sale(self, size: int) -> OpenSale | None:
         """The open sale with the most items left, whatever their number; None if there is none."""
@@ -125,21 +121,19 @@ class ExternalTarget:
     async def get(self, path: str) -> Any:
         try:
             with trio.fail_after(10):
-                async with Client(self._url) as client:
+                async with Client(self.url) as client:
                     answer = await client.get(path)
             found = answer.json()
         except (OSError, ConnectionLost, trio.TooSlowError, orjson.JSONDecodeError) as error:
-            raise OperatorError(f"{self._url} does not answer as the flash service does: {error}") from error
-        if answer.status != 200:
-            raise OperatorError(f"{self._url}{path} answered {answer.status}: is this the flash service?")
-        return found
+            raise OperatorError(f"{self.url} does not answer as the flash service does: {error}") from error
+        if answer.status == 200:
+            return found
+        raise OperatorError(f"{self.url}{path} answered {answer.status}: is this the flash service?")
 
 
-def broken(report: Report) -> Iterator[str]:
+def broken(report: Report) -> list[str]:
     """The promises that do not hold."""
-    for check in report.checks:
-        if check.broken:
-            yield f"{check.broken} rows break the promise that {check.promise}"
+    return [f"{check.broken} rows break the promise that {check.promise}" for check in report.checks if check.broken]
 
 
 def wrong_with(heard: LoadResult, counts: Counts, sold_before: int = 0, is_alone: bool = True) -> Iterator[str]:
@@ -154,24 +148,20 @@ def wrong_with(heard: LoadResult, counts: Counts, sold_before: int = 0, is_alone
         new = count - sold_before
         if new < accepted or (is_alone and new != accepted):
             yield f"buyers heard of {accepted} purchases, the service counts {new} more {name} than before"
-    if is_alone and heard.is_finished and counts.sold != counts.stock:
+    if not is_alone:
+        return
+    if heard.is_finished and counts.sold != counts.stock:
         yield f"every item was asked for, but only {counts.sold} of {counts.stock} were sold"
-    if is_alone:
-        yield from _attempts(heard, counts.attempts)
+    # every answered checkout is recorded under the outcome that was heard; one answered 503 may be there or not
+    told = Counter({found.code: found.count for found in heard.refusals if found.kind == "checkout"})
+    told["issued"] = heard.accepted["checkout"].count
+    may_be_more = heard.rejected + heard.lost if heard.is_finished else math.inf
+    for outcome in sorted({*told, *counts.attempts}):
+        if not 0 <= (recorded := counts.attempts.get(outcome, 0)) - told[outcome] <= may_be_more:
+            yield f"{told[outcome]} checkouts heard {outcome}, the database has {recorded}"
 
 
-def _attempts(heard: LoadResult, recorded: Mapping[str, int]) -> Iterator[str]:
-    """Every answered checkout is recorded under the outcome that was heard; one answered 503 may be there or not."""
-    told = {"issued": heard.accepted["checkout"].count}
-    told |= {refusal.code: refusal.count for refusal in heard.refusals if refusal.kind == "checkout"}
-    may_be_more = heard.rejected + heard.lost if heard.is_finished else 1 << 62
-    for outcome in sorted({*told, *recorded}):
-        if not 0 <= recorded.get(outcome, 0) - told.get(outcome, 0) <= may_be_more:
-            yield f"{told.get(outcome, 0)} checkouts heard {outcome}, the database has {recorded.get(outcome, 0)}"
-
-
-def unexpected(refusals: Sequence[Refusal], allowed: frozenset[str]) -> Iterator[str]:
+def unexpected(refusals: Sequence[Refusal], allowed: frozenset[str]) -> list[str]:
     """Refusals that nobody should have heard."""
-    for refusal in refusals:
-        if refusal.code not in allowed:
-            yield f"{refusal.count} of the {refusal.kind}s were answered {refusal.status} {refusal.code}"
+    wrong = [refusal for refusal in refusals if refusal.code not in allowed]
+    return [f"{found.count} of the {found.kind}s were answered {found.status} {found.code}" for found in wrong]

@@ -14,7 +14,7 @@ _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """All samples of one sort. `distribution`: shares, and the milliseconds that they did not exceed, up to (1, max)."""
+    """All samples of one sort. `distribution`: shares, and the milliseconds they did not exceed, up to (1, max)."""
 
     count: int = 0
     mean_ms: float | None = None
