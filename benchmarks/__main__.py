@@ -12,7 +12,7 @@ import trio
 
 from benchmarks import options, report
 from benchmarks.findings import Findings
-from benchmarks.generator import raise_file_limit
+from benchmarks.load import raise_file_limit
 from benchmarks.machine import CORES, describe
 from benchmarks.suite import Suite
 from flash import bridge
@@ -25,7 +25,8 @@ def main() -> int:
         chosen, config = options.parse(sys.argv[1:]), Config.from_env()
         findings = Findings(describe(sys.argv[1:]))
         raise_file_limit()  # the children inherit it
-        if not bridge.run_in_loop(_measure, chosen, config, findings):
+        suite = Suite(chosen, chosen.http or ("hypercorn" if config.http == "hypercorn" else "builtin"), findings)
+        if not bridge.run_in_loop(_measure, suite, chosen.timeout, config.database_url):
             sys.stderr.write("flash: interrupted; everything that was started has been stopped\n")
             return 130
         findings.note_disturbances(CORES)
@@ -38,24 +39,24 @@ def main() -> int:
     return 1 if findings.wrong else 0
 
 
-async def _measure(chosen: options.Options, config: Config, findings: Findings) -> bool:
+async def _measure(suite: Suite, timeout: float, database_url: str | None) -> bool:
     """False if a signal has ended it. Everything that was started is stopped by then."""
-    suite = Suite(chosen, config, findings)
+    measuring, is_interrupted = trio.CancelScope(deadline=trio.current_time() + timeout), False
 
-    async def interrupt(task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            task_status.started()
-            async for _ in signals:
-                measuring.cancel()  # again and again: no signal may break the cleanup
+    async def interrupt() -> None:
+        nonlocal is_interrupted
+        async for _ in signals:  # further ones are ignored, so that none breaks the cleanup
+            is_interrupted = True
+            measuring.cancel()
 
-    measuring = trio.CancelScope()
-    async with trio.open_nursery() as nursery:
-        await nursery.start(interrupt)
-        with measuring, trio.move_on_after(chosen.timeout) as patience:
-            await suite.run()
-        nursery.cancel_scope.cancel()
-    if patience.cancelled_caught:
-        raise OperatorError(f"not finished after {chosen.timeout:.0f} seconds: raise --timeout, or measure less")
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt)
+            with measuring:
+                await suite.run(database_url)
+            nursery.cancel_scope.cancel()
+    if measuring.cancelled_caught and not is_interrupted:
+        raise OperatorError(f"not finished after {timeout:.0f} seconds: raise --timeout, or measure less")
     return not measuring.cancelled_caught
 
 

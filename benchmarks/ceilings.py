@@ -127,7 +127,7 @@ async def _measure_bare(url: str, valkey: Path, trips: int, seconds: float) -> d
 
 
 async def _time(call: Callable[[], Awaitable[object]], count: int, seconds: float = 60.0) -> Latency:
-    """Up to `count` calls one after the other, of which the first, which connects, is not counted. On Trio or asyncio."""
+    """Up to `count` calls one after the other; the first, which connects, is not counted. On Trio or asyncio."""
     taken, until = list[float](), time.perf_counter() + seconds
     while len(taken) <= count and (len(taken) < 2 or time.perf_counter() < until):
         started = time.perf_counter()

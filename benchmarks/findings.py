@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.generator import LoadResult
+from benchmarks.load import LoadResult
 from benchmarks.stats import Latency
 
 GENERATOR = "load generator"

@@ -17,7 +17,7 @@ import orjson
 import trio
 
 from benchmarks.findings import Counts
-from benchmarks.generator import LoadResult, Refusal
+from benchmarks.load import LoadResult, Refusal
 from flash.audit.reading import read
 from flash.audit.report import Report
 from flash.errors import OperatorError

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullLocator
 
-from benchmarks.buyers import KINDS
 from benchmarks.findings import GENERATOR, HANDLER, STOCK, Findings, Measured
+from benchmarks.load import KINDS
 
 INK, SOFT, ACCENT, GREEN, BLUE, OCHRE = "#1b1a17", "#6d6a62", "#d9431e", "#1f7a4d", "#2c5f9e", "#a8741a"
 _SERIES = (ACCENT, BLUE, GREEN, OCHRE, SOFT)

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import trio
 
 from benchmarks.findings import GENERATOR, Measured, Usage
-from benchmarks.generator import Address, Plan, generate_load
+from benchmarks.load import Address, Plan, generate_load
 from benchmarks.machine import ROOT, machine_cpu_seconds, usage_of
 from flash.config import environment
 from flash.errors import OperatorError

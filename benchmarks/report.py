@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from html import escape
 from pathlib import Path
 from string import Template
 from typing import TypeAlias
@@ -13,8 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.buyers import KINDS
 from benchmarks.findings import HANDLER, STOCK, Findings, Measured
+from benchmarks.load import KINDS
 from benchmarks.options import Options
 from benchmarks.stats import Latency
 from flash.errors import OperatorError
@@ -38,28 +39,18 @@ def tables(findings: Findings) -> Iterator[tuple[str, Rows]]:
         return [("sale", "web", "clients", *heads), *rows]
 
     def of_processes(sale: Measured) -> list[str]:
-        used = {
-            one.name: f"{one.cpu_seconds:,.2f} s {_number((one.memory_peak_bytes or 0) / 1e6)}"
-            for one in sale.processes
-        }
-        return [used.get(name, "-") for name in names]
+        used = {one.name: (one.cpu_seconds, one.memory_peak_bytes) for one in sale.processes}
+        return [f"{used[n][0]:,.2f} s {_number(used[n][1], unit=1e6)}" if n in used else "-" for n in names]
 
     def of_requests(rows: Sequence[Measured]) -> Rows:
-        heads = ("request", "web", "clients", "requests/s", "CPU µs\nper request", *_MS)
-        return [
-            heads,
-            *(
-                (r.title, *_place(r), *map(_number, (r.requests_per_second, r.cpu_us_per_request)), *_ms(r.latency))
-                for r in rows
-            ),
-        ]
+        rates = [(_number(row.requests_per_second), _number(row.cpu_us_per_request)) for row in rows]
+        cells = [(row.title, *_place(row), *rate, *_ms(row.latency)) for row, rate in zip(rows, rates, strict=True)]
+        return [("request", "web", "clients", "requests/s", "CPU µs\nper request", *_MS), *cells]
 
     yield "Whole sales", of_sales([*_SALE, "of stock\nHypercorn", "rows per\ncommit"], _sale)
     kinds = [f"{kind}\n{name}" for kind in KINDS for name in _MS]
-    yield (
-        "Latency of accepted requests",
-        of_sales(kinds, lambda sale: [t for k in KINDS for t in _ms(sale.load.accepted[k])]),
-    )
+    latencies = of_sales(kinds, lambda sale: [text for kind in KINDS for text in _ms(sale.load.accepted[kind])])
+    yield "Latency of accepted requests", latencies
     yield "CPU seconds and peak memory in MB of each process", of_sales(names, of_processes)
     yield "Baseline servers, which answer a constant", of_requests(findings.baselines)
     yield "Cost of refusals compared with sales", of_requests(findings.request_costs)
@@ -70,9 +61,9 @@ def tables(findings: Findings) -> Iterator[tuple[str, Rows]]:
     yield "Ceiling: round trips", [("what", *_MS), *trips]
 
 
-def _number(value: float | None, digits: int = 0) -> str:
+def _number(value: float | None, digits: int = 0, unit: float = 1) -> str:
     """For people; a dash for what was not measured."""
-    return "-" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value / unit:,.{digits}f}"
 
 
 def _place(row: Measured) -> tuple[str, str]:
@@ -132,7 +123,8 @@ def _html(findings: Findings, svgs: Sequence[str]) -> str:
     shown = console.export_html(code_format="{code}", inline_styles=True)
     figures = "\n".join(f"<figure>{svg}</figure>" for svg in svgs)
     template = Template(Path(__file__).with_name("report.html").read_text())
-    return template.substitute(headline=findings.headline(), pictures=figures, shown=shown)
+    headline = escape(f"{findings.verdict()}. {findings.headline()}")
+    return template.substitute(headline=headline, pictures=figures, shown=shown)
 
 
 def _write_docs(folder: Path, findings: Findings, pictures: dict[str, tuple[str, str]]) -> None:
@@ -147,8 +139,8 @@ def _write_docs(folder: Path, findings: Findings, pictures: dict[str, tuple[str,
         old.unlink()
     for name, (_, svg) in pictures.items():
         (plots / f"{name}.svg").write_text(svg)
-    blocks = [f"**{findings.verdict()}.** {findings.headline()}"]
-    blocks += ["\n".join(f"- {name}: {fact}" for name, fact in findings.facts.items())]
+    facts = "\n".join(f"- {name}: {fact}" for name, fact in findings.facts.items())
+    blocks = [f"**{findings.verdict()}.** {findings.headline()}", facts]
     blocks += [f"![{title}](benchmarks/{name}.svg)" for name, (title, _) in pictures.items()]
     blocks += [_markdown(title, rows) for title, rows in tables(findings) if len(rows) > 1]
     blocks += ["\n".join(f"- {text}" for text in findings.remarks())]

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.buyers import CHECKOUT, PURCHASE, Buyers, checkouts
-from benchmarks.generator import Plan, content_length, generate_load, problem_code
+from benchmarks.load import CHECKOUT, PURCHASE, Buyers, Plan, checkouts, content_length, generate_load, problem_code
 from benchmarks.stats import Latency, curve, percentile, summary
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from benchmarks.findings import Counts
-from benchmarks.generator import LoadResult, Refusal
+from benchmarks.load import LoadResult, Refusal
 from benchmarks.machine import ROOT
 from benchmarks.oracle import wrong_with
 from benchmarks.report import BEGIN, END
