@@ -12,7 +12,6 @@ import trio
 
 from benchmarks import options, report
 from benchmarks.findings import Findings
-from benchmarks.load import raise_file_limit
 from benchmarks.machine import CORES, describe
 from benchmarks.suite import Suite
 from flash import bridge
@@ -24,7 +23,6 @@ def main() -> int:
     try:
         chosen, config = options.parse(sys.argv[1:]), Config.from_env()
         findings = Findings(describe(sys.argv[1:]))
-        raise_file_limit()  # the children inherit it
         suite = Suite(chosen, chosen.http or ("hypercorn" if config.http == "hypercorn" else "builtin"), findings)
         if not bridge.run_in_loop(_measure, suite, chosen.timeout, config.database_url):
             sys.stderr.write("flash: interrupted; everything that was started has been stopped\n")

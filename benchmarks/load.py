@@ -12,7 +12,6 @@ import math
 import os
 import random
 import re
-import resource
 import selectors
 import socket
 import time
@@ -42,9 +41,8 @@ class Request(NamedTuple):
 
 
 def checkout(user: str, item: int) -> Request:
-    return Request(
-        CHECKOUT, b"POST /checkout?user_id=%b&id=%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (user.encode(), item)
-    )
+    head = b"POST /checkout?user_id=%b&id=%d HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    return Request(CHECKOUT, head % (user.encode(), item))
 
 
 def purchase(code: bytes, key: str) -> Request:
@@ -85,12 +83,11 @@ class Buyers:
         """The next request of the same visit, or None if this response ends it."""
         if status == 410:
             self.repeats = False
-        if kind == PURCHASE or status != 200:
+        if kind == PURCHASE or status != 200 or (self.repeats and not self.run):
             return None
         code = body[9:-2]  # {"code":"…"}
         if not self.run:
-            if not self.repeats:
-                self.codes.append(code)
+            self.codes.append(code)
             return None
         self._bought += 1
         return purchase(code, f"{self.run}-{self._bought}")
@@ -320,11 +317,3 @@ def problem_code(body: bytes) -> str:
     """The `code` member of a problem; empty if there is none."""
     at = body.find(b'"code":"') + 8
     return body[at : body.index(b'"', at)].decode() if at >= 8 else ""
-
-
-def raise_file_limit() -> None:
-    """Allow as many descriptors as this user may have: 1,024 clients need more than the usual soft limit."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(65_536, hard)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -28,11 +28,14 @@ _PACKAGES = ("trio", "trio-asyncio", "hypercorn", "httptools", "asyncpg", "redis
 def describe(arguments: Sequence[str]) -> dict[str, str]:
     """Facts for people; the stores' versions are added once they run."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    memory = f"{psutil.virtual_memory().total / 2**30:,.0f} GB"
     packages = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
     settings = [f"{name}={value}" for name, value in sorted(environment().items()) if name.startswith("FLASH_")]
+    info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
+    model = re.search(r"^[Mm]odel(?: name)?\s*: (\D.*)", info, re.MULTILINE)
     changed = " with uncommitted changes" if _git("status", "--porcelain", "-uno", "--", "flash") else ""
     return {
-        "Machine": f"{_cpu_model()}, {CORES} cores, {psutil.virtual_memory().total / 2**30:,.0f} GB, {system}",
+        "Machine": f"{model[1] if model else platform.processor()}, {CORES} cores, {memory}, {system}",
         "Software": ", ".join([f"{platform.python_implementation()} {platform.python_version()}", *packages]),
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {psutil.getloadavg()[0]:.2f} before",
         "Commit": (_git("rev-parse", "--short=12", "HEAD") or "unknown") + changed,
@@ -46,12 +49,6 @@ def _git(*words: str) -> str:
         return subprocess.check_output(["git", "-C", ROOT, *words], text=True, stderr=subprocess.DEVNULL).strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
-    found = re.search(r"^[Mm]odel(?: name)?\s*: (\D.*)", info, re.MULTILINE)
-    return found[1] if found else platform.processor() or platform.machine()
 
 
 def usage_of(pid: int) -> tuple[float, int | None]:

@@ -18,7 +18,7 @@ from benchmarks.findings import GENERATOR, HANDLER, STOCK, Findings, Measured
 from benchmarks.load import KINDS
 
 INK, SOFT, ACCENT, GREEN, BLUE, OCHRE = "#1b1a17", "#6d6a62", "#d9431e", "#1f7a4d", "#2c5f9e", "#a8741a"
-_SERIES = (ACCENT, BLUE, GREEN, OCHRE, SOFT)
+_SERIES = (SOFT, OCHRE, GREEN, BLUE, ACCENT)  # the last line is the accented one
 _PROCESSES = {"web": ACCENT, "inventory": BLUE, "PostgreSQL": GREEN, "Valkey": OCHRE, GENERATOR: SOFT}
 Line = tuple[str, Sequence[tuple[float, float]], str]
 """A label, points, a colour."""
@@ -35,13 +35,10 @@ def draw(findings: Findings) -> dict[str, tuple[str, str]]:
 
 def _all(findings: Findings) -> Iterator[Drawn]:
     closed = [sale for sale in findings.sales if sale.kind == "clients" and sale.sales]
-    of_web = [sale for sale in closed if sale.web == closed[-1].web]
     if closed:
-        yield _sold_over_time(of_web)
-        yield _latency(of_web)
-        yield _throughput(findings, closed)
-    with_cpu = [sale for sale in findings.sales if sale.cpu_us_per_sale]
-    if with_cpu:
+        of_web = [sale for sale in closed if sale.web == closed[-1].web]
+        yield from (_sold_over_time(of_web), _latency(of_web), _throughput(findings, closed))
+    if with_cpu := [sale for sale in findings.sales if sale.cpu_us_per_sale]:
         yield _cpu(with_cpu)
     if findings.request_costs:
         yield _costs(findings.request_costs)
@@ -51,7 +48,7 @@ def _sold_over_time(sales: Sequence[Measured]) -> Drawn:
     figure, (axes,) = _figure()
     stock = max(sale.counts.stock for sale in sales)
     for place, sale in enumerate(sales):
-        points, colour = sale.load.sold_over_time, _colour(place, sales)
+        points, colour = sale.load.sold_over_time, _SERIES[(place - len(sales)) % len(_SERIES)]
         axes.plot(*zip(*points, strict=True), color=colour)
         # right of its curve, at a height of its own, so that steep neighbours do not share a place
         height = points[-1][1] * (0.1 + 0.8 * place / len(sales))
@@ -72,7 +69,7 @@ def _latency(sales: Sequence[Measured]) -> Drawn:
             # the slowest of n requests stands at 1 - 1/2n, right of every share that has samples beyond it
             shares = [(min(share, 1 - 0.5 / latency.count), ms) for share, ms in latency.distribution if share >= 0.5]
             points = [(1 / (1 - share), ms) for share, ms in shares]
-            lines.append((f"{sale.clients:,}", points, _colour(place, sales)))
+            lines.append((f"{sale.clients:,}", points, _SERIES[(place - len(sales)) % len(_SERIES)]))
         axes.set(title=f"{kind}, by number of clients", yscale="log", ylabel="milliseconds")
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.yaxis.set_minor_locator(NullLocator())
@@ -122,11 +119,6 @@ def _figure(count: int = 1, height: float = 4.6) -> tuple[Figure, list[Axes]]:
     layout = ConstrainedLayoutEngine(rect=(0, 0.5 / height, 1, 1 - 1.2 / height))
     figure = Figure(figsize=(9, height), layout=layout)
     return figure, list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
-
-
-def _colour(place: int, of: Sequence[object]) -> str:
-    """The last one is accented."""
-    return _SERIES[(len(of) - 1 - place) % len(_SERIES)]
 
 
 def _plot(axes: Axes, lines: Sequence[Line], x_name: str, ticks: dict[int, str], marker: str = "") -> None:

@@ -40,7 +40,7 @@ def tables(findings: Findings) -> Iterator[tuple[str, Rows]]:
 
     def of_processes(sale: Measured) -> list[str]:
         used = {one.name: (one.cpu_seconds, one.memory_peak_bytes) for one in sale.processes}
-        return [f"{used[n][0]:,.2f} s {_number(used[n][1], unit=1e6)}" if n in used else "-" for n in names]
+        return [f"{used[n][0]:,.2f} s {_number(used[n][1], unit=1e6)} MB" if n in used else "-" for n in names]
 
     def of_requests(rows: Sequence[Measured]) -> Rows:
         rates = [(_number(row.requests_per_second), _number(row.cpu_us_per_request)) for row in rows]
@@ -51,7 +51,7 @@ def tables(findings: Findings) -> Iterator[tuple[str, Rows]]:
     kinds = [f"{kind}\n{name}" for kind in KINDS for name in _MS]
     latencies = of_sales(kinds, lambda sale: [text for kind in KINDS for text in _ms(sale.load.accepted[kind])])
     yield "Latency of accepted requests", latencies
-    yield "CPU seconds and peak memory in MB of each process", of_sales(names, of_processes)
+    yield "CPU and memory by process", of_sales(names, of_processes)
     yield "Baseline servers, which answer a constant", of_requests(findings.baselines)
     yield "Cost of refusals compared with sales", of_requests(findings.request_costs)
     heads = ("rows per commit", "µs per checkout", "µs per purchase", "sales/s")
