@@ -52,10 +52,7 @@ async def stock() -> None:
 async def _smallest(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    if scope["type"] == "lifespan":
-        while True:
-            message = await receive()
-            await send({"type": f"{message['type']}.complete"})
+    assert scope["type"] == "http"  # Hypercorn goes on without a lifespan
     await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
     await send({"type": "http.response.body", "body": RESPONSE.body})
 

@@ -131,9 +131,9 @@ class Findings:
 
     def verdict(self) -> str:
         """Whether everything was true."""
-        sold = sum(sale.sales for sale in self.sales)
-        right = f"All counts are right ({sold:,} sold in the measured sales); {self.audit}"
-        return f"Wrong: {len(self.wrong)} counts or promises do not hold" if self.wrong else right
+        if self.wrong:
+            return f"Wrong: {len(self.wrong)} counts or promises do not hold"
+        return f"All counts are right ({sum(s.sales for s in self.sales):,} sold in the measured sales); {self.audit}"
 
     def headline(self) -> str:
         """The figures that one looks for first."""

@@ -179,21 +179,18 @@ class LoadGenerator:
         cpu_before = time.process_time()
         self._begun = self._last_response = time.perf_counter()
         for client in self._clients:
-            self._next_visit(client, self._begun)
+            self._go_on(client, None, self._begun)
         while self._active and self._result.lost <= LOST_MAX:
-            self._turn()
+            patience = max(0.0, self._waiting[0][0] - time.perf_counter()) if self._waiting else None
+            for key, _ in self._selector.select(patience):
+                self._receive(key.data)
+            while self._waiting and self._waiting[0][0] <= time.perf_counter():
+                self._send(self._clients[heapq.heappop(self._waiting)[1]])
         self._result.cpu_seconds = time.process_time() - cpu_before
         for client in self._clients:
             client.sock.close()
         self._selector.close()
         return self._summed(self._result)
-
-    def _turn(self) -> None:
-        patience = max(0.0, self._waiting[0][0] - time.perf_counter()) if self._waiting else None
-        for key, _ in self._selector.select(patience):
-            self._receive(key.data)
-        while self._waiting and self._waiting[0][0] <= time.perf_counter():
-            self._send(self._clients[heapq.heappop(self._waiting)[1]])
 
     def _receive(self, client: Client) -> None:
         """Take what has come; a complete response ends the request."""
@@ -217,7 +214,7 @@ class LoadGenerator:
         self._last_response = now = time.perf_counter()
         self._result.responses += 1
         if b"onnection: close" in head:
-            self._replace(client)
+            self._reconnect(client)
         kind, status = client.kind, int(head[9:12])
         if status == 503:
             self._result.rejected += 1
@@ -231,21 +228,21 @@ class LoadGenerator:
         else:
             self._refused[kind].append(now - client.due)
             self._refusals[kind, status, problem_code(body)] += 1
-        request = self._buyers.follow(kind, status, body)
-        return self._next_visit(client, now) if request is None else self._ask(client, request, now, now)
+        return self._go_on(client, self._buyers.follow(kind, status, body), now)
 
-    def _next_visit(self, client: Client, now: float) -> None:
-        """In an open loop it may be due later, or overdue. Latency counts from then, whatever became of earlier ones.
+    def _go_on(self, client: Client, request: Request | None, now: float) -> None:
+        """Ask, or begin the next visit. In an open loop it may be due later, or overdue: latency counts from then.
 
         A generator that waited for responses would leave out the visits that had to wait (coordinated omission).
         """
-        request = self._buyers.begin() if now - self._begun < self._plan.seconds else None
-        if request is not None:
-            rate = self._plan.rate
-            self._ask(client, request, self._begun + self._visits / rate if rate else now, now)
+        due = now
+        if request is None:
+            request = self._buyers.begin() if now - self._begun < self._plan.seconds else None
+            if request is None:
+                return None
+            if self._plan.rate:
+                due = self._begun + self._visits / self._plan.rate
             self._visits += 1
-
-    def _ask(self, client: Client, request: Request, due: float, now: float) -> None:
         client.kind, client.request = request
         client.due = due
         self._active += 1
@@ -262,18 +259,15 @@ class LoadGenerator:
         heapq.heappush(self._waiting, (when, client.number))
 
     def _reconnect(self, client: Client) -> None:
-        """The server has closed. A client that waited for a response repeats its request in a moment."""
-        self._replace(client)
-        if client.is_waiting:
-            client.is_waiting = False
-            self._result.lost += 1
-            self._send_at(client, time.perf_counter() + 0.1)
-
-    def _replace(self, client: Client) -> None:
+        """The server closes, or has closed. A client that waited for a response repeats its request in a moment."""
         self._selector.unregister(client.sock)
         client.sock.close()
         client.buffer, client.sock = b"", connect(client.address)
         self._selector.register(client.sock, selectors.EVENT_READ, client)
+        if client.is_waiting:
+            client.is_waiting = False
+            self._result.lost += 1
+            self._send_at(client, time.perf_counter() + 0.1)
 
     def _summed(self, result: LoadResult) -> LoadResult:
         sold, result.codes = self._sold_at, self._buyers.codes

@@ -38,7 +38,6 @@ SELECT (SELECT count(DISTINCT attempted_at) FROM checkouts WHERE sale_id = $1),
 TRUTHFUL = frozenset({"item_sold", "sold_out"})
 """What a buyer may be refused with in a sale where nobody asks for more than ten items."""
 
-
 open_database = partial(open_postgres, connections_max=1, timeout_seconds=30, name="flash benchmark")
 
 

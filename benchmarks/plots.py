@@ -51,12 +51,11 @@ def _sold_over_time(sales: Sequence[Measured]) -> Drawn:
         points, colour = sale.load.sold_over_time, _SERIES[(place - len(sales)) % len(_SERIES)]
         axes.plot(*zip(*points, strict=True), color=colour)
         # right of its curve, at a height of its own, so that steep neighbours do not share a place
-        height = points[-1][1] * (0.1 + 0.8 * place / len(sales))
-        _label(axes, f"{sale.clients:,} clients", next(x for x, y in points if y >= height), height, colour)
+        x, y = next((x, y) for x, y in points if y >= points[-1][1] * (0.1 + 0.8 * place / len(sales)))
+        _label(axes, f"{sale.clients:,} clients", x, y, colour)
     axes.axhline(stock, color=ACCENT, linestyle="--")
     _label(axes, f"{stock:,} items, never crossed", 0, stock, ACCENT, (3, 9))
-    axes.set(ylim=(0, stock * 1.12), xlim=(0, max(sale.load.seconds for sale in sales) * 1.15))
-    axes.set(xlabel="seconds after the first request", ylabel="items sold")
+    axes.set(ylim=(0, stock * 1.12), xlim=0, xlabel="seconds after the first request", ylabel="items sold")
     return "sold", "Items sold over time", "Each purchase when its buyer heard of it, one line per sale", figure
 
 

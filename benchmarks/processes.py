@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import trio
@@ -26,7 +26,7 @@ from benchmarks.machine import ROOT, machine_cpu_seconds, usage_of
 from flash.config import environment
 from flash.errors import OperatorError
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
-from flash.processes.child import DEVNULL, PIPE, STDOUT, Child
+from flash.processes.child import PIPE, STDOUT, Child
 from flash.testing.stores import private_directory
 
 A = TypeVar("A")
@@ -35,6 +35,8 @@ Stores = tuple[EmbeddedPostgres, EmbeddedValkey]
 
 _START_SECONDS = 20.0
 _READY = re.compile(rb"listening on (http://\S+)|ready to lead")
+# in a session of its own, because the terminal's Ctrl-C is for us alone
+_child = partial(Child, directory=ROOT, stdout=PIPE, own_session=True, death_signal=signal.SIGKILL)
 # both ends are this package, and the pipe is private
 _CALL = "import pickle, sys; f, a = pickle.load(sys.stdin.buffer); pickle.dump(f(a), sys.stdout.buffer)"
 
@@ -84,7 +86,8 @@ async def running(programs: Mapping[str, Sequence[str]], **settings: str) -> Asy
     async with trio.open_nursery() as nursery:
         try:
             for name, command in programs.items():
-                children.append(_start(name, ["-m", *command], DEVNULL, STDOUT, settings))
+                env = environment(**settings)
+                children.append(_child(name, [sys.executable, "-m", *command], stderr=STDOUT, env=env))
             with trio.fail_after(_START_SECONDS):
                 ready = [await nursery.start(_follow, child) for child in children]
             yield Cluster([address for address in ready if address], children)
@@ -114,7 +117,7 @@ async def call_in_child(function: Callable[[A], R], argument: A) -> R:
     with tempfile.TemporaryFile() as stdin:
         pickle.dump((function, argument), stdin)
         stdin.seek(0)
-        child = _start(function.__name__, ["-c", _CALL], stdin, None, {})
+        child = _child(function.__name__, [sys.executable, "-c", _CALL], stdin=stdin, env=environment())
     try:
         async with child.output() as output:
             data = b"".join([piece async for piece in output])
@@ -124,11 +127,3 @@ async def call_in_child(function: Callable[[A], R], argument: A) -> R:
         return result
     finally:
         child.stop_blocking(())
-
-
-def _start(
-    name: str, arguments: Sequence[str], stdin: int | IO[bytes], stderr: int | None, settings: Mapping[str, str]
-) -> Child:
-    command, env = [sys.executable, *arguments], environment(**settings)
-    launch = partial(Child, own_session=True, death_signal=signal.SIGKILL)  # the terminal's Ctrl-C is for us alone
-    return launch(name, command, directory=ROOT, env=env, stdin=stdin, stdout=PIPE, stderr=stderr)
