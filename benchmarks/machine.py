@@ -1,68 +1,75 @@
-"""What a figure depends on: the machine, its kernel, every version, and how the run was asked for."""
+"""What a figure depends on: the machine, every version, how the run was asked for, and what CPU and memory were used.
+
+The kernel counts CPU in ticks of 10 ms.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-import os
 import platform
+import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 
-from benchmarks.child import ROOT
 from flash.config import environment
 
-PACKAGES = ("trio", "trio-asyncio", "hypercorn", "httptools", "asyncpg", "redis", "hiredis", "orjson")
+ROOT = Path(__file__).resolve().parents[1]
+CORES = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
+_PACKAGES = ("trio", "trio-asyncio", "hypercorn", "httptools", "asyncpg", "redis", "hiredis", "orjson")
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """`facts` are for people; the stores' versions are added once they run."""
-
-    cores: int
-    facts: dict[str, str]
-
-
-def describe(arguments: Sequence[str]) -> Machine:
-    """Everything that can be known without the stores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = f"{psutil.virtual_memory().total / 2**30:,.0f} GB"
+def describe(arguments: Sequence[str]) -> dict[str, str]:
+    """Facts for people; the stores' versions are added once they run."""
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    packages = [f"{name} {importlib.metadata.version(name)}" for name in PACKAGES]
-    python = f"{platform.python_implementation()} {platform.python_version()}"
+    memory = f"{psutil.virtual_memory().total / 2**30:,.0f} GB"
+    packages = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
     settings = [f"{name}={value}" for name, value in sorted(environment().items()) if name.startswith("FLASH_")]
-    facts = {
-        "Machine": f"{_cpu_model()}, {cores} cores, {memory}, {system}",
-        "Software": ", ".join([python, *packages]),
+    info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
+    model = re.search(r"^[Mm]odel(?: name)?\s*: (\D.*)", info, re.MULTILINE)
+    changed = " with uncommitted changes" if _git("status", "--porcelain", "-uno", "--", "flash") else ""
+    return {
+        "Machine": f"{model[1] if model else platform.processor()}, {CORES} cores, {memory}, {system}",
+        "Software": ", ".join([f"{platform.python_implementation()} {platform.python_version()}", *packages]),
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {psutil.getloadavg()[0]:.2f} before",
-        "Commit": _commit(),
+        "Commit": (_git("rev-parse", "--short=12", "HEAD") or "unknown") + changed,
         "Command": shlex.join(["scripts/bench", *arguments]),
         "Settings": ", ".join(settings) or "defaults",
     }
-    return Machine(cores, facts)
 
 
-def _commit() -> str:
-    """The commit that is checked out, with a note if what is measured differs from it."""
+def _git(*words: str) -> str:
     try:
-        head, changes = (
-            subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=10, check=True).stdout
-            for words in (("rev-parse", "--short=12", "HEAD"), ("status", "--porcelain", "-uno", "--", "flash"))
-        )
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return head.strip() + (" with uncommitted changes" if changes else "")
+        return subprocess.check_output(["git", "-C", ROOT, *words], text=True, stderr=subprocess.DEVNULL).strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return names[0] if names else platform.processor() or platform.machine()
+def usage_of(pid: int) -> tuple[float, int | None]:
+    """CPU seconds of a process and its children, ended ones too, and the peak memory of the largest, in bytes."""
+    seconds, peaks = 0.0, [0]
+    for process in [parent := psutil.Process(pid), *parent.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # an ended session of PostgreSQL counts as its parent's
+            seconds += sum(process.cpu_times()[:4])  # user, system, and the same of ended children
+            peaks.append(memory_peak_bytes(process.pid) or 0)
+    return seconds, max(peaks) or None
+
+
+def memory_peak_bytes(pid: int) -> int | None:
+    """VmHWM: the most physical memory that the process has held, shared pages included. psutil has no such figure."""
+    with contextlib.suppress(OSError):
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        return int(found[1]) * 1024 if found else None
+    return None
+
+
+def machine_cpu_seconds() -> float:
+    """CPU seconds that this machine has spent on any process since it started, or that were stolen from it."""
+    times = psutil.cpu_times()
+    return float(sum(getattr(times, name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "steal")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import ipaddress
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,10 +25,7 @@ settings: all FLASH_… variables reach the service; DATABASE_URL counts only wi
 
 
 class Options(argparse.Namespace):
-    """What to measure. `web` and `clients` are tried one by one, `sizes` with one number of clients.
-
-    `http` is None where the service's FLASH_HTTP decides.
-    """
+    """`web` and `clients` are tried one by one, `sizes` with one number of clients; `http` None: as FLASH_HTTP says."""
 
     web: tuple[int, ...]
     inventory: int
@@ -43,10 +41,9 @@ class Options(argparse.Namespace):
     html: Path | None
     docs: Path | None
 
-    @property
-    def middle_clients(self) -> int:
-        """The number of clients for what is measured with one number only: 64, or the nearest to it."""
-        return min(self.clients, key=lambda clients: abs(clients - 64))
+    def middle_clients(self, wanted: int) -> int:
+        """For what is measured with one number of them only."""
+        return min(self.clients, key=lambda clients: abs(clients - wanted))
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -87,27 +84,24 @@ def _number(kind: type[Number], low: float, high: float) -> Callable[[str], Numb
         try:
             value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not between {low:,g} and {high:,g}")
-        return value
+            value = kind(-1)
+        if low <= value <= high:
+            return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number between {low:,g} and {high:,g}")
 
     return parse
 
 
 def _several(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
-    one = _number(int, low, high)
-    return lambda text: tuple(one(part) for part in text.split(","))
+    return lambda text: tuple(map(_number(int, low, high), text.split(",")))
 
 
 def _loopback(text: str) -> str:
     """A benchmark is an attack on whoever did not ask for it: this machine only, by number, so that no name lies."""
-    parts = urlsplit(text)
-    host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
-    try:
-        is_loopback, port = ipaddress.ip_address(host).is_loopback, parts.port or 80
-    except ValueError:
-        is_loopback, port = False, 0
-    if not is_loopback or parts.scheme != "http" or parts.path not in ("", "/") or parts.query:
-        raise argparse.ArgumentTypeError(f"{text}: only a loopback address may be measured, e.g. http://127.0.0.1:8080")
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(text)
+        host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
+        is_plain = parts.scheme == "http" and parts.path in ("", "/") and not parts.query
+        if is_plain and ipaddress.ip_address(host).is_loopback:
+            return f"http://{f'[{host}]' if ':' in host else host}:{parts.port or 80}"
+    raise argparse.ArgumentTypeError(f"{text}: only a loopback address may be measured, e.g. http://127.0.0.1:8080")

@@ -1,152 +1,153 @@
-"""The findings as tables: for a terminal with `rich`, and as Markdown. Pure: it judges nothing and hides nothing."""
+"""The findings as tables: for a terminal, as Markdown and as one HTML file. It judges nothing and hides nothing."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import TypeAlias
 
+import orjson
 from rich import box
 from rich.console import Console
-from rich.table import Table as RichTable
+from rich.table import Table
 
-from benchmarks.findings import HANDLER, STOCK, Findings, Requests, Sale
-from benchmarks.load.buyers import KINDS
+from benchmarks.findings import HANDLER, STOCK, Findings, Measured
+from benchmarks.load import KINDS
+from benchmarks.options import Options
 from benchmarks.stats import Latency
-from benchmarks.usage import Usage
+from flash.errors import OperatorError
 
-_LATENCY = ("p50 ms", "p95 ms", "p99 ms", "max ms")
+BEGIN, END = "<!-- result: written by scripts/bench --docs -->", "<!-- end of the result -->"
+_MS = ("p50 ms", "p95 ms", "p99 ms", "max ms")
+_SALE = ("seconds", "sales/s", "sold", "refused", "rejected", "CPU µs\nper sale", "of its\nhandler")
 
-
-class Table(NamedTuple):
-    """Cells are ready to be shown. A head may have two lines."""
-
-    title: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
+Rows: TypeAlias = list[Sequence[str]]
+"""Cells, ready to be shown. The first row has the heads, which may have two lines."""
 
 
-def tables(findings: Findings) -> list[Table]:
-    """Every table that has a row."""
-    sales, ceilings = findings.sales, findings.ceilings
-    heads = ("seconds", "sales/s", "sold", "refused", "rejected", "CPU µs\nper sale", "of its\nhandler")
-    kinds = [f"{kind}\n{name}" for kind in KINDS for name in _LATENCY]
-    names = max(([used.name for used in sale.measured.processes] for sale in sales), key=len, default=[])
+def tables(findings: Findings) -> Iterator[tuple[str, Rows]]:
+    """Titles and rows."""
+    sales = findings.sales
+    names = max(([used.name for used in sale.processes] for sale in sales), key=len, default=[])
 
-    def by_process(cell: Callable[[Usage], str]) -> Callable[[Sale], Sequence[str]]:
-        return lambda sale: [{used.name: cell(used) for used in sale.measured.processes}.get(n, "-") for n in names]
+    def of_sales(heads: Sequence[str], cells: Callable[[Measured], Sequence[str]]) -> Rows:
+        sizes = [f"{sale.size:,}" + (f" at {sale.rate:,g}/s" if sale.rate else "") for sale in sales]
+        rows = [(size, *_place(sale), *cells(sale)) for size, sale in zip(sizes, sales, strict=True)]
+        return [("sale", "web", "clients", *heads), *rows]
 
-    found = [
-        _of_sales("Whole sales", [*heads, "of stock\nHypercorn", "rows per\ncommit"], sales, _sale),
-        _of_sales("Latency of accepted requests", kinds, sales, _latencies),
-        _of_sales("CPU of each process, seconds", names, sales, by_process(lambda used: number(used.cpu_seconds, 2))),
-        _of_sales("Peak memory of each process, MB", names, sales, by_process(_megabytes)),
-        _of_requests("Baseline servers, which answer a constant", findings.baselines),
-        _of_requests("Cost of refusals compared with sales", findings.request_costs),
-        Table(
-            "Ceiling: one PostgreSQL connection, group commit",
-            ("rows per commit", "µs per checkout", "µs per purchase", "sales/s"),
-            [
-                tuple(map(number, (row.batch, row.checkout_us_per_row, row.purchase_us_per_row, row.sales_per_second)))
-                for row in ceilings.commits
-            ],
-        ),
-        Table(
-            "Ceiling: round trips",
-            ("what", *_LATENCY),
-            [(name, *_milliseconds(latency, 3)) for name, latency in ceilings.round_trips.items()],
-        ),
-    ]
-    return [table for table in found if table.rows]
+    def of_processes(sale: Measured) -> list[str]:
+        used = {one.name: (one.cpu_seconds, one.memory_peak_bytes) for one in sale.processes}
+        return [f"{used[n][0]:,.2f} s {_number(used[n][1], unit=1e6)} MB" if n in used else "-" for n in names]
+
+    def of_requests(rows: Sequence[Measured]) -> Rows:
+        rates = [(_number(row.requests_per_second), _number(row.cpu_us_per_request)) for row in rows]
+        cells = [(row.title, *_place(row), *rate, *_ms(row.latency)) for row, rate in zip(rows, rates, strict=True)]
+        return [("request", "web", "clients", "requests/s", "CPU µs\nper request", *_MS), *cells]
+
+    yield "Whole sales", of_sales([*_SALE, "of stock\nHypercorn", "rows per\ncommit"], _sale)
+    kinds = [f"{kind}\n{name}" for kind in KINDS for name in _MS]
+    latencies = of_sales(kinds, lambda sale: [text for kind in KINDS for text in _ms(sale.load.accepted[kind])])
+    yield "Latency of accepted requests", latencies
+    yield "CPU and memory by process", of_sales(names, of_processes)
+    yield "Baseline servers, which answer a constant", of_requests(findings.baselines)
+    yield "Cost of refusals compared with sales", of_requests(findings.request_costs)
+    heads = ("rows per commit", "µs per checkout", "µs per purchase", "sales/s")
+    commits = [(c.batch, c.checkout_us_per_row, c.purchase_us_per_row, c.sales_per_second) for c in findings.commits]
+    yield "Ceiling: one PostgreSQL connection, group commit", [heads, *([*map(_number, row)] for row in commits)]
+    trips = [(name, *_ms(latency, 3)) for name, latency in findings.round_trips.items()]
+    yield "Ceiling: round trips", [("what", *_MS), *trips]
 
 
-def number(value: float | None, digits: int = 0) -> str:
+def _number(value: float | None, digits: int = 0, unit: float = 1) -> str:
     """For people; a dash for what was not measured."""
-    return "-" if value is None else f"{value:,.{digits}f}"
+    return "-" if value is None else f"{value / unit:,.{digits}f}"
 
 
-def _of_sales(title: str, heads: Sequence[str], sales: Sequence[Sale], cells: Callable[[Sale], Sequence[str]]) -> Table:
-    rows = []
-    for sale in sales:
-        name = f"{sale.size:,}" + (f" at {sale.rate:,g}/s" if sale.rate else "")
-        rows.append((name, str(sale.measured.web), f"{sale.measured.clients:,}", *cells(sale)))
-    return Table(title, ("sale", "web", "clients", *heads), rows)
+def _place(row: Measured) -> tuple[str, str]:
+    return str(row.web), f"{row.clients:,}"
 
 
-def _sale(sale: Sale) -> Sequence[str]:
-    refused = sum(refusal.count for refusal in sale.load.refusals)
+def _ms(latency: Latency, digits: int = 1) -> list[str]:
+    return [_number(n, digits) for n in (latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)]
+
+
+def _sale(sale: Measured) -> list[str]:
+    counts, refused = sale.counts, sum(refusal.count for refusal in sale.load.refusals)
     figures = (sale.sales_per_second, sale.sales, refused, sale.load.rejected, sale.cpu_us_per_sale)
-    ratios = (number(sale.ratios.get(server), 2) for server in (HANDLER, STOCK))
-    return number(sale.seconds, 2), *map(number, figures), *ratios, _rows_per_commit(sale)
+    ratios = [_number(sale.ratios.get(server), 2) for server in (HANDLER, STOCK)]
+    # checkouts + purchases that one commit carried on average: what a durable row costs depends on it most
+    checkouts = sum(counts.attempts.values()) / max(1, counts.checkout_commits)
+    rows = f"{checkouts:,.1f} + {counts.purchases / max(1, counts.purchase_commits):,.1f}"
+    return [_number(sale.seconds, 2), *map(_number, figures), *ratios, rows if counts.checkout_commits else "-"]
 
 
-def _rows_per_commit(sale: Sale) -> str:
-    """Checkouts + purchases that one commit carried on average: what a durable row costs depends on it most."""
-    counts = sale.counts
-    if not counts.checkout_commits:
-        return "-"
-    checkouts = sum(counts.attempts.values()) / counts.checkout_commits
-    return f"{checkouts:,.1f} + {counts.purchases / max(1, counts.purchase_commits):,.1f}"
+def write(findings: Findings, options: Options) -> None:
+    """On the terminal, and to the files that were asked for."""
+    _print(findings, Console(highlight=False))
+    if options.json:
+        options.json.write_bytes(orjson.dumps(findings, option=orjson.OPT_INDENT_2))
+    if options.html or options.docs:
+        from benchmarks.plots import draw  # matplotlib takes a while, and most runs need none
+
+        pictures = draw(findings)
+        if options.html:
+            options.html.write_text(_html(findings, [svg for _, svg in pictures.values()]))
+        if options.docs:
+            _write_docs(options.docs, findings, pictures)
 
 
-def _latencies(sale: Sale) -> Sequence[str]:
-    return [text for kind in KINDS for text in _milliseconds(sale.load.accepted[kind])]
-
-
-def _megabytes(used: Usage) -> str:
-    return number(used.memory_peak_bytes and used.memory_peak_bytes / 1e6)
-
-
-def _of_requests(title: str, rows: Sequence[Requests]) -> Table:
-    heads = ("request", "web", "clients", "requests/s", "CPU µs\nper request", *_LATENCY)
-    cells = [
-        (
-            row.title,
-            *map(number, (row.measured.web, row.measured.clients, row.requests_per_second)),
-            number(row.cpu_us_per_request),
-            *_milliseconds(row.latency),
-        )
-        for row in rows
-    ]
-    return Table(title, heads, cells)
-
-
-def _milliseconds(latency: Latency, digits: int = 1) -> tuple[str, ...]:
-    figures = (latency.p50_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)
-    return tuple(number(value, digits) for value in figures)
-
-
-def remarks(findings: Findings) -> Iterator[tuple[str, str]]:
-    """What is wrong, what casts doubt and what is missing, most important first."""
-    yield from (("WRONG", text) for text in findings.wrong)
-    yield from (("note", text) for text in findings.notes)
-    yield from (("not measured", text) for text in findings.not_measured)
-
-
-def print_report(findings: Findings, console: Console) -> None:
+def _print(findings: Findings, console: Console) -> None:
     """All tables, then the verdict, last because it stays in view."""
-    for table in tables(findings):
-        shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        for place, head in enumerate(table.heads):
+    console.width = max(console.width, 160)
+    for title, (heads, *rows) in tables(findings):
+        shown = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        for place, head in enumerate(heads):
             shown.add_column(head, justify="right" if place else "left", no_wrap=True)
-        for row in table.rows:
+        for row in rows:
             shown.add_row(*row)
-        console.print(shown, crop=False, no_wrap=True)
-    for name, fact in findings.machine.facts.items():
-        console.print(f"{name}: {fact}", style="dim", soft_wrap=True, markup=False)
-    for kind, text in remarks(findings):
-        console.print(f"{kind}: {text}", style="bold red" if kind == "WRONG" else "", soft_wrap=True, markup=False)
+        if rows:
+            console.print(shown, crop=False, no_wrap=True)
+    for text in (*(f"{name}: {fact}" for name, fact in findings.facts.items()), *findings.remarks()):
+        console.print(text, style="bold red" if text.startswith("WRONG") else "", soft_wrap=True, markup=False)
+    console.print(findings.headline(), soft_wrap=True)
     console.print(findings.verdict(), style="bold red" if findings.wrong else "bold green", soft_wrap=True)
 
 
-def markdown(findings: Findings, pictures: Sequence[str]) -> str:
-    """The same for `docs/`, with `pictures` between the verdict and the tables."""
-    facts = [f"- {name}: {fact}" for name, fact in findings.machine.facts.items()]
-    doubts = [f"- {kind}: {text}" for kind, text in remarks(findings)]
-    blocks = [f"**{findings.verdict()}.**", "\n".join(facts), *pictures, *map(_markdown, tables(findings))]
-    return "\n\n".join([*blocks, "\n".join(doubts)])
+def _html(findings: Findings, svgs: Sequence[str]) -> str:
+    """The whole document, which refers to nothing else: what the terminal shows, the pictures, the method."""
+    console = Console(highlight=False, record=True, file=io.StringIO(), width=160)
+    _print(findings, console)
+    shown = console.export_html(code_format="{code}", inline_styles=True)
+    figures = "\n".join(f"<figure>{svg}</figure>" for svg in svgs)
+    template = Template(Path(__file__).with_name("report.html").read_text())
+    headline = escape(f"{findings.verdict()}. {findings.headline()}")
+    return template.substitute(headline=headline, pictures=figures, shown=shown)
 
 
-def _markdown(table: Table) -> str:
-    heads = [head.replace("\n", " ") for head in table.heads]
-    rows = [heads, ["---", *["--:"] * (len(heads) - 1)], *table.rows]
-    return "\n".join([f"### {table.title}", "", *("| " + " | ".join(row) + " |" for row in rows)])
+def _write_docs(folder: Path, findings: Findings, pictures: dict[str, tuple[str, str]]) -> None:
+    """Replace what stands between the marks in `folder/benchmarks.md`. Raises `OperatorError` if they are missing."""
+    page, plots = folder / "benchmarks.md", folder / "benchmarks"
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise OperatorError(f"{page} has no place for a result: it needs the lines {BEGIN} and {END}")
+    plots.mkdir(exist_ok=True)
+    for old in plots.glob("*.svg"):
+        old.unlink()
+    for name, (_, svg) in pictures.items():
+        (plots / f"{name}.svg").write_text(svg)
+    facts = "\n".join(f"- {name}: {fact}" for name, fact in findings.facts.items())
+    blocks = [f"**{findings.verdict()}.** {findings.headline()}", facts]
+    blocks += [f"![{title}](benchmarks/{name}.svg)" for name, (title, _) in pictures.items()]
+    blocks += [_markdown(title, rows) for title, rows in tables(findings) if len(rows) > 1]
+    blocks += ["\n".join(f"- {text}" for text in findings.remarks())]
+    page.write_text(before + "\n\n".join([begin, *blocks, end]) + after)
+
+
+def _markdown(title: str, rows: Rows) -> str:
+    heads = [head.replace("\n", " ") for head in rows[0]]
+    lines = ["| " + " | ".join(row) + " |" for row in (heads, ["---", *["--:"] * (len(heads) - 1)], *rows[1:])]
+    return "\n".join([f"### {title}", "", *lines])

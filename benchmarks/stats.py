@@ -1,4 +1,4 @@
-"""The arithmetic of measuring: percentiles, the arrivals of an open loop, a curve with few enough points. Pure.
+"""The arithmetic of measuring: percentiles, and a curve with few enough points. Pure.
 
 A percentile is the nearest rank of all samples, so each one is a latency that a client really had.
 """
@@ -6,17 +6,15 @@ A percentile is the nearest rank of all samples, so each one is a latency that a
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-CURVE_POINTS_MAX = 240
 _SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """All samples of one sort, in milliseconds. Only `count` is set if there were none."""
+    """All samples of one sort. `distribution`: shares, and the milliseconds they did not exceed, up to (1, max)."""
 
     count: int = 0
     mean_ms: float | None = None
@@ -25,15 +23,11 @@ class Latency:
     p99_ms: float | None = None
     max_ms: float | None = None
     distribution: tuple[tuple[float, float], ...] = ()
-    """(share of the samples, the milliseconds they did not exceed), up to (1, max)."""
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
     """The smallest of the `ordered` samples that at least `share` (0 to 1) of them do not exceed."""
-    assert ordered
-    assert 0 <= share <= 1
-    # the product of 0.95 and 20 is a little more than 19
-    rank = math.ceil(round(share * len(ordered), 9))
+    rank = math.ceil(round(share * len(ordered), 9))  # the product of 0.95 and 20 is a little more than 19
     return ordered[max(0, rank - 1)]
 
 
@@ -42,44 +36,15 @@ def summary(seconds: Sequence[float]) -> Latency:
     if not seconds:
         return Latency()
     ordered = [1000 * sample for sample in sorted(seconds)]
-    p50, p95, p99 = (round(percentile(ordered, share), 3) for share in (0.5, 0.95, 0.99))
+    p50, p95, p99, most = (round(percentile(ordered, share), 3) for share in (0.5, 0.95, 0.99, 1))
     # a share closer to 1 than one sample would repeat the maximum
     shares = [share for share in _SHARES if share == 1 or len(ordered) * (1 - share) >= 1]
     distribution = tuple((share, round(percentile(ordered, share), 3)) for share in shares)
-    mean = round(sum(ordered) / len(ordered), 3)
-    return Latency(len(ordered), mean, p50, p95, p99, round(ordered[-1], 3), distribution)
+    return Latency(len(ordered), round(sum(ordered) / len(ordered), 3), p50, p95, p99, most, distribution)
 
 
-def curve(times: Sequence[float], points_max: int = CURVE_POINTS_MAX) -> list[tuple[float, int]]:
+def curve(times: Sequence[float], points_max: int = 240) -> list[tuple[float, int]]:
     """How many of the ordered `times` had come by when: from (0, 0), the last one kept, at most `points_max` + 1."""
     step = max(1, math.ceil(len(times) / points_max))
     counts = sorted({*range(step, len(times) + 1, step), len(times)} - {0})
     return [(0.0, 0), *((round(times[count - 1], 5), count) for count in counts)]
-
-
-@dataclass(slots=True)
-class Arrivals:
-    """An open loop: visit i is due `i / rate` seconds after the beginning, whatever became of the earlier ones.
-
-    A visit that finds no free client waits in `late`, and its latency still counts from when it was due. A generator
-    that waited for responses would leave out exactly the visits that had to wait (coordinated omission).
-    """
-
-    rate: float
-    count: int
-    late: deque[float] = field(default_factory=deque)
-    _next: int = 0
-
-    def next_at(self) -> float | None:
-        """When the next visit is due, in seconds after the beginning; None after the last."""
-        return self._next / self.rate if self._next < self.count else None
-
-    def collect(self, elapsed: float) -> None:
-        """Add the visits that are due `elapsed` seconds after the beginning to `late`."""
-        while self._next < self.count and self._next / self.rate <= elapsed:
-            self.late.append(self._next / self.rate)
-            self._next += 1
-
-    @property
-    def is_over(self) -> bool:
-        return self._next == self.count and not self.late

@@ -6,14 +6,13 @@ import contextlib
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.load.buyers import CHECKOUT, PURCHASE, WholeSale
-from benchmarks.load.generator import content_length, generate_load, problem_code
-from benchmarks.load.messages import Plan
-from benchmarks.stats import Arrivals, Latency, curve, percentile, summary
+from benchmarks.load import CHECKOUT, PURCHASE, Buyers, Plan, checkouts, content_length, generate_load, problem_code
+from benchmarks.stats import Latency, curve, percentile, summary
 
 
 @pytest.mark.parametrize(
@@ -46,19 +45,6 @@ def test_a_curve_keeps_its_ends_and_never_goes_back() -> None:
     assert curve([]) == [(0.0, 0)]
 
 
-def test_an_open_loop_starts_on_schedule_whatever_became_of_the_earlier_visits() -> None:
-    arrivals = Arrivals(rate=10, count=5)
-    arrivals.collect(0.25)
-    assert list(arrivals.late) == [0.0, 0.1, 0.2]
-    assert arrivals.next_at() == pytest.approx(0.3)
-    arrivals.collect(9.0)
-    assert list(arrivals.late) == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
-    assert arrivals.next_at() is None
-    assert not arrivals.is_over
-    arrivals.late.clear()
-    assert arrivals.is_over
-
-
 @pytest.mark.parametrize(
     "head", ["content-length: 12", "Content-Length: 12", "CONTENT-LENGTH:12", "Content-length:  12"]
 )
@@ -73,7 +59,7 @@ def test_the_code_of_a_problem_is_read() -> None:
 
 
 def test_buyers_ask_for_every_item_once_then_at_random_until_it_is_sold_out() -> None:
-    buyers = WholeSale([1, 2, 7], "run", until_sold_out=True)
+    buyers = Buyers(checkouts([1, 2, 7], "run"), "run", repeats=True)
     asked = [buyers.begin() for _ in range(3)]
     assert [re.findall(rb"id=(\d+) ", request.data) for request in asked if request] == [[b"1"], [b"2"], [b"7"]]
     request = buyers.follow(CHECKOUT, 200, b'{"code":"abc"}')
@@ -132,10 +118,38 @@ def hostile() -> Iterator[HostileServer]:
 def test_the_generator_repeats_what_was_rejected_under_the_same_key_and_reconnects(
     hostile: HostileServer, rate: float | None
 ) -> None:
-    buyers = WholeSale(range(1, 11), "r")
-    result = generate_load(Plan(buyers, [hostile.listener.getsockname()], clients=3, rate=rate, visits=10))
+    buyers = Buyers(checkouts(range(1, 11), "r"), "r")
+    result = generate_load(Plan(buyers, [hostile.listener.getsockname()], clients=3, rate=rate))
     assert result.is_finished
     assert (result.accepted["checkout"].count, result.accepted["purchase"].count) == (10, 10)
     assert (result.rejected, result.lost, result.refusals) == (10, 1, [])
     assert sorted(hostile.keys) == sorted([f"r-{n}".encode() for n in range(1, 11)] * 2)
     assert result.sold_over_time[-1][1] == 10
+
+
+def test_an_open_loop_counts_latency_from_when_a_visit_was_due_whatever_became_of_the_earlier_ones() -> None:
+    """One client, served one at a time in at least 20 ms, and all five visits due within the first 4 ms."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            sock, _ = listener.accept()
+            with sock:
+                while sock.recv(65536):
+                    time.sleep(0.02)
+                    sock.sendall(response(410, b"{}"))
+
+        threading.Thread(target=serve, daemon=True).start()
+        buyers = Buyers(checkouts(range(5), "r"), "r")
+        result = generate_load(Plan(buyers, [listener.getsockname()], clients=1, rate=1000.0))
+    heard = result.refused["checkout"]
+    assert heard.count == 5
+    assert heard.max_ms is not None
+    assert heard.max_ms >= 5 * 20 - 4
+
+
+def test_an_open_loop_never_starts_before_a_visit_is_due(hostile: HostileServer) -> None:
+    hostile.has_dropped = True
+    buyers = Buyers(checkouts(range(1, 11), "r"))
+    result = generate_load(Plan(buyers, [hostile.listener.getsockname()], clients=10, rate=100.0))
+    assert result.accepted["checkout"].count == 10
+    assert result.seconds >= 0.09
