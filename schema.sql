@@ -4,7 +4,7 @@
 
 CREATE TABLE sales (
     id            bigint      PRIMARY KEY,
-    -- two clocks cannot make two sales of one hour
+    -- two schedulers cannot make two sales of one period
     starts_at     timestamptz NOT NULL UNIQUE,
     -- its index also finds the sale of an item
     first_item_id bigint      NOT NULL UNIQUE CHECK (first_item_id >= 1),

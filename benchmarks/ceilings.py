@@ -27,7 +27,7 @@ from flash import bridge
 from flash.domain import Attempt, ItemId, Purchase, RequestId, UserId
 from flash.stores.checkouts import Checkouts
 from flash.stores.migration import migrate
-from flash.stores.postgres import Connection
+from flash.stores.postgres import Session
 from flash.stores.redis_link import RedisLink
 from flash.stores.schedule import SaleSchedule
 from flash.stores.terms import Terms
@@ -89,7 +89,7 @@ async def _measure_postgres(url: str, seconds: float, trips: int) -> tuple[list[
         return commits, await _time(database.ping, trips)
 
 
-async def _create_database(connection: Connection) -> None:
+async def _create_database(connection: Session) -> None:
     await connection.execute(f"CREATE DATABASE {_DATABASE}")
 
 

@@ -40,7 +40,7 @@ async def call_asyncio(function: Callable[P, Awaitable[T]], *args: P.args, **kwa
 
 
 def run(function: Callable[..., Awaitable[T]], *args: object) -> T:
-    """`trio.run`, but if nothing went wrong except errors of ours, the first of them comes out bare, in no group."""
+    """`trio.run`, but if only our own errors were raised, the first of them is raised bare, not in a group."""
     try:
         return trio.run(function, *args)
     except BaseExceptionGroup as group:
@@ -51,7 +51,7 @@ def run(function: Callable[..., Awaitable[T]], *args: object) -> T:
 
 
 def run_in_loop(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-    """`run`, with an asyncio loop round `function`: for one question to a store and nothing else."""
+    """Like `run`, with an asyncio loop around `function`: for a command that only asks one store one question."""
 
     async def in_loop() -> T:
         async with open_loop():

@@ -16,11 +16,11 @@ from typing import Any
 from flash.domain import COMMAND_BATCH_MAX, COMMAND_LIFE_SECONDS_MAX
 from flash.errors import ConfigError
 from flash.settings import Setting, one_of, seconds, setting, text, url, whole
-from flash.shutdown import EXIT_SECONDS, HONCHO_KILL_SECONDS
+from flash.shutdown import EXIT_SECONDS, HANDOVER_SECONDS, HONCHO_KILL_SECONDS, WORK_SHARE_OF_DRAIN
 
 
 def _cores_but_one() -> int:
-    """One core is left to the stores. At least one process serves."""
+    """All cores but one, which is left to the stores. The result is at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores - 1)
 
@@ -192,6 +192,23 @@ class Config:
                 f"FLASH_LEASE_TTL ({self.lease_seconds:g}) is not below FLASH_REQUEST_TIMEOUT "
                 f"({self.request_timeout_seconds:g}): when a leader dies, every purchase that waits for its successor "
                 "is answered with 503"
+            )
+        if self.redis_timeout_seconds >= self.lease_seconds - self.lease_margin_seconds:
+            yield (
+                f"FLASH_REDIS_TIMEOUT ({self.redis_timeout_seconds:g}) is not below FLASH_LEASE_TTL - "
+                f"FLASH_LEASE_MARGIN ({self.lease_seconds - self.lease_margin_seconds:g}): one slow answer costs a "
+                "leader all of its leases"
+            )
+        if self.database_timeout_seconds > self.request_timeout_seconds:
+            yield (
+                f"FLASH_DATABASE_TIMEOUT ({self.database_timeout_seconds:g}) is above FLASH_REQUEST_TIMEOUT "
+                f"({self.request_timeout_seconds:g}): a purchase gets its 503 while its commit may still succeed"
+            )
+        if self.drain_seconds * WORK_SHARE_OF_DRAIN <= HANDOVER_SECONDS:
+            yield (
+                f"FLASH_DRAIN_SECONDS ({self.drain_seconds:g}) is not above "
+                f"{HANDOVER_SECONDS / WORK_SHARE_OF_DRAIN:g}: a stopping web process gives up before a leader that "
+                "stops in the same moment has answered it"
             )
         if self.drain_seconds + EXIT_SECONDS > HONCHO_KILL_SECONDS:
             yield (

@@ -39,7 +39,7 @@ class OperatorError(FlashError):
 
 
 def reason_of(error: BaseException) -> str:
-    """What `error` says, or its type if it says nothing, as time-outs do."""
+    """The text of `error`, or its type if it has no text (time-outs have none)."""
     return str(error) or type(error).__name__
 
 

@@ -1,7 +1,7 @@
 """How long each part of a stop may take, each number once. Relations between them are checked with the settings.
 
 A stop runs from the outside in: whoever started the processes sends SIGTERM, a supervisor passes it to its copies, a
-copy answers what it has accepted. Each must be patient for longer than the ones within it, or kills them in mid-answer.
+copy answers what it has accepted. Each must wait longer than the ones inside it, or it kills them in mid-answer.
 """
 
 from __future__ import annotations

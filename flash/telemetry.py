@@ -1,4 +1,4 @@
-"""Logging of one process: a line for each beginning and end of a life, nothing for each request."""
+"""Logging of one process: a line when something starts or ends, nothing per request."""
 
 from __future__ import annotations
 

@@ -101,6 +101,12 @@ def test_nobody_is_warned_of_the_defaults() -> None:
         ({"FLASH_HTTP": "own"}, "FLASH_HTTP=own is now called FLASH_HTTP=builtin"),
         ({"FLASH_LEASE_TTL": "5"}, "FLASH_LEASE_TTL (5) is not below FLASH_REQUEST_TIMEOUT (5): "),
         ({"FLASH_REQUEST_TIMEOUT": "2"}, "FLASH_LEASE_TTL (3) is not below FLASH_REQUEST_TIMEOUT (2): "),
+        (
+            {"FLASH_REDIS_TIMEOUT": "2.5"},
+            "FLASH_REDIS_TIMEOUT (2.5) is not below FLASH_LEASE_TTL - FLASH_LEASE_MARGIN (2.5)",
+        ),
+        ({"FLASH_DATABASE_TIMEOUT": "6"}, "FLASH_DATABASE_TIMEOUT (6) is above FLASH_REQUEST_TIMEOUT (5): "),
+        ({"FLASH_DRAIN_SECONDS": "0.3"}, "FLASH_DRAIN_SECONDS (0.3) is not above 0.3125: "),
         ({"FLASH_DRAIN_SECONDS": "4.1"}, "FLASH_DRAIN_SECONDS (4.1) is above 4: honcho kills"),
     ],
 )

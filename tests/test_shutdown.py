@@ -1,4 +1,4 @@
-"""The numbers of a stop that are somebody else's, or that must fit each other as the settings stand by default."""
+"""The numbers of a stop that honcho dictates, or that must fit together under the default settings."""
 
 from __future__ import annotations
 

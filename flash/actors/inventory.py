@@ -19,9 +19,6 @@ from flash.inventory import Inventory, decide_all
 
 log = logging.getLogger(__name__)
 
-LINGER_SECONDS = 5.0
-"""How long the leader of a sold-out sale stays for the commands that were under way."""
-
 
 class Delivered(Protocol):
     """A command as it came from an inbox."""
@@ -58,16 +55,27 @@ class Replies(Protocol[D_contra]):
 
 
 class InventoryActor(Generic[D]):
-    """Serializes the purchase decisions of one sale for one term."""
+    """Serializes the purchase decisions of one sale for one term.
+
+    `linger_seconds`: how long the leader of a sold-out sale stays to answer the commands already under way.
+    """
 
     def __init__(
-        self, term: Term, inventory: Inventory, store: TermStore, replies: Replies[D], *, batch_max: int
+        self,
+        term: Term,
+        inventory: Inventory,
+        store: TermStore,
+        replies: Replies[D],
+        *,
+        batch_max: int,
+        linger_seconds: float,
     ) -> None:
         self._term = term
         self._inventory = inventory
         self._store = store
         self._replies = replies
         self._batch_max = batch_max
+        self._linger_seconds = linger_seconds
 
     async def run(self, mailbox: Mailbox[D]) -> None:
         """Sell until the sale is sold out and quiet. Raises what the stores raise; the term is over then."""
@@ -91,7 +99,7 @@ class InventoryActor(Generic[D]):
     async def _take(self, mailbox: Mailbox[D]) -> list[D]:
         if self._inventory.remaining:
             return await mailbox.take(self._batch_max)
-        with trio.move_on_after(LINGER_SECONDS):
+        with trio.move_on_after(self._linger_seconds):
             return await mailbox.take(self._batch_max)
         return []
 

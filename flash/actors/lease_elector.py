@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 _RELEASE_SECONDS = 1.0
 _RENEW_RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
-"""After its leading task has failed, this host leaves a lease alone for so long."""
+"""How long this host leaves a lease alone after its leading task has failed."""
 
 
 class LeaseStore(Protocol):
-    """Each returns those of `keys` for which it succeeded, and raises a `FlashError` if Redis did not say."""
+    """Each method returns the keys for which it succeeded, or raises a `FlashError` if Redis gave no answer."""
 
     async def acquire(self, keys: Sequence[str]) -> list[str]: ...
     async def renew(self, keys: Sequence[str]) -> list[str]: ...

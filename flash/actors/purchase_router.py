@@ -39,7 +39,7 @@ class UnsoldSales(Protocol):
 
 
 class SoldOutCache:
-    """Which sales are known to be sold out. What it says is true for ever; what it does not say may be late."""
+    """Which sales are known to be sold out. A sale in it stays sold out for ever, but may appear in it late."""
 
     def __init__(self, store: UnsoldSales) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""Sees to it that the current sale and the next one exist. PostgreSQL's clock decides which sale is open.
+"""Makes sure that the current sale and the next one exist. PostgreSQL's clock decides which sale is open.
 
 A sale is prepared a whole period before it opens, so opening it takes no action that could fail or come late. Two
 schedulers at once do no harm: preparing a sale is idempotent.

@@ -1,4 +1,4 @@
-"""The problems that more than one part of the shop answers with. One that only one part needs stays there."""
+"""Problems that several API modules answer with. One that only a single module needs stays in that module."""
 
 from __future__ import annotations
 

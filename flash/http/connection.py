@@ -97,7 +97,7 @@ class Connection:
                 await checkpoint()  # a client that pipelines must not keep everybody else waiting
 
     async def _receive(self) -> bool:
-        """Read until a request is ready. False: none will be."""
+        """Read until a request is ready. Return False if none will come."""
         parser, phase = self._parser, None
         while not parser.ready:
             if parser.rejection is not None:

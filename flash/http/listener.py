@@ -1,4 +1,4 @@
-"""The listening socket: where it is bound, what it is called, and why it could not be had."""
+"""The listening socket: where it is bound, its URL, and what to do if it cannot be bound."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Phase(Enum):
 
 @dataclass(slots=True)
 class Incoming:
-    """A request that has arrived in full. `is_last`: the client takes no further answer on this connection."""
+    """A request that has arrived in full. `is_last`: nothing after it is answered on this connection."""
 
     request: Request
     body: bytes

@@ -23,7 +23,7 @@ STDOUT = subprocess.STDOUT
 DEVNULL = subprocess.DEVNULL
 
 Steps: TypeAlias = Sequence[tuple[signal.Signals, float]]
-"""Signals, each with the seconds that it is given to work."""
+"""Signals, each with how many seconds to wait for it to work."""
 
 _KILLED_SECONDS = 10.0
 """How long the kernel may take to end what got SIGKILL."""
@@ -58,7 +58,7 @@ class Child:
         if run_as is not None or death_signal is not None:
             command = (run_as or ourselves()).command(directory or Path.cwd(), command, death_signal)
             directory = None  # the launcher enters it, after the change of user
-        # Trio's own process would be started in a thread, whose end would be our death to the launcher
+        # Trio would start it in a thread, and the launcher would take the end of that thread for our death
         self._popen = subprocess.Popen(
             command,
             bufsize=0,
@@ -84,7 +84,7 @@ class Child:
         return self.poll() is None
 
     def signal(self, how: signal.Signals, *, to_group: bool = False) -> None:
-        """Send it a signal, or one to everything in the process group that it leads. The dead do not mind."""
+        """Signal it, or everything in the process group that it leads. If it has ended, nothing happens."""
         if to_group:
             with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS refuses a group of zombies
                 os.killpg(self.pid, how)
@@ -130,7 +130,7 @@ class Child:
     async def stop(self, steps: Steps, *, to_group: bool = False) -> bool:
         """Send each signal in turn until it has ended, at last SIGKILL. Return whether that was needed.
 
-        `to_group` means the group, and waits for all of it. This takes the time that it takes, cancelled or not.
+        `to_group` signals the group and waits until all of it has ended. Cancellation does not cut this short.
         """
         with trio.CancelScope(shield=True):
             for how, seconds in steps:
@@ -150,7 +150,7 @@ class Child:
                 os.killpg(self.pid, 0)
             except (ProcessLookupError, PermissionError):
                 return
-            await trio.sleep(_POLL_SECONDS)  # the rest of the group are no children of ours: nothing tells us
+            await trio.sleep(_POLL_SECONDS)  # the rest of the group are not our children, so nothing tells us
 
     def wait_blocking(self, seconds: float) -> int | None:
         """Wait for its end without an event loop: the exit code, or None if it still runs after `seconds`."""

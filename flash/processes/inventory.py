@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from flash.actors.inventory import LINGER_SECONDS, InventoryActor
+from flash.actors.inventory import InventoryActor
 from flash.actors.lease_elector import LeaseElector
 from flash.actors.sale_scheduler import SaleScheduler
 from flash.config import Config
@@ -47,8 +47,8 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
         open_link(config) as reader,
     ):
         await wait_until("Redis", stop, lambda: ping(lease_client))
-        await warn_of_eviction(lease_client)
-        terms = Terms(database, config.code_ttl_seconds, linger_seconds=LINGER_SECONDS)
+        await warn_of_eviction(lease_client, stop)
+        terms = Terms(database, config.code_ttl_seconds, linger_seconds=config.request_timeout_seconds)
         purchase_server = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
         elector = LeaseElector(
             Leases(lease_client, config.lease_seconds),
@@ -88,7 +88,14 @@ async def _lead(config: Config, database: Postgres, terms: Terms, purchase_serve
     term, sale, purchases = await terms.begin_term(messages.sale_of_lease(key))
     log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
     inventory = Inventory(sale, purchases)
-    actor = InventoryActor(term, inventory, terms, purchase_server, batch_max=config.purchase_batch_max)
+    actor = InventoryActor(
+        term,
+        inventory,
+        terms,
+        purchase_server,
+        batch_max=config.purchase_batch_max,
+        linger_seconds=config.request_timeout_seconds,
+    )
     with purchase_server.open(sale.id) as mailbox:
         await purchase_server.notify()  # our reader may be blocked on the sales that it knew before
         await actor.run(mailbox)

@@ -1,7 +1,7 @@
 """How every process of the service begins and ends: signals, waiting for the stores, and its exit code.
 
 A process runs in one nursery until SIGTERM or SIGINT. A background task that dies takes the process with it, with a
-traceback and a non-zero exit, so that no half of a process goes on answering.
+traceback and a non-zero exit, so that a half-dead process does not go on answering.
 """
 
 from __future__ import annotations
@@ -107,10 +107,15 @@ def open_link(config: Config) -> RedisLink:
 
 
 async def wait_until(what: str, stop: trio.Event, attempt: Callable[[], Awaitable[T]]) -> T:
-    """Repeat `attempt` until it works, and return its result. Raises `Stopped` when told to stop, even within one."""
+    """Repeat `attempt` until it works, and return its result. Raises `Stopped` when told to stop, even during one."""
+    return await unless_stopped(stop, partial(_repeat, what, attempt))
+
+
+async def unless_stopped(stop: trio.Event, function: Callable[[], Awaitable[T]]) -> T:
+    """Call `function` and return its result. Raises `Stopped` when told to stop meanwhile."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
-        result = await _repeat(what, attempt)
+        result = await function()
         nursery.cancel_scope.cancel()
         return result
     raise Stopped
@@ -138,9 +143,10 @@ async def _warn_of_lost_commits(database: Postgres) -> None:
         log.warning(warning)
 
 
-async def warn_of_eviction(client: Redis) -> None:
+async def warn_of_eviction(client: Redis, stop: trio.Event) -> None:
+    """Log it if Redis may evict a lease. Raises `Stopped`."""
     try:
-        warning = await eviction_warning(client)
+        warning = await unless_stopped(stop, partial(eviction_warning, client))
     except FlashError as error:
         warning = f"purchases are refused until Redis can be reached: {error}"
     if warning is not None:

@@ -1,4 +1,4 @@
-"""Keeps something running: `keep_running` starts again whatever dies, `Supervisor` keeps copies behind one socket.
+"""Keeps processes running: `keep_running` restarts whatever dies, `Supervisor` keeps copies behind one socket.
 
 The socket belongs to the supervisor, which never accepts from it, so connections that wait in its backlog survive
 the death of any process. Nothing here knows of sales.
@@ -21,7 +21,7 @@ from flash.shutdown import process_stop_seconds
 log = logging.getLogger(__name__)
 
 QUICK_DEATH_SECONDS = 5.0
-"""A process that lived for less than this died of its start, and the next one may do the same."""
+"""A process that dies sooner than this is taken to have failed at start, and its successor may fail too."""
 QUICK_DEATHS_MAX = 5
 """This many in a row are a crash loop."""
 BACKOFF_SECONDS = 0.2

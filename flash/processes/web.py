@@ -108,7 +108,7 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         open_link(config) as sender,
         open_link(config) as listener,
     ):
-        await warn_of_eviction(redis)
+        await warn_of_eviction(redis, stop)
         app, runs = await _build(
             config,
             stop,

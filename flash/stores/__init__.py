@@ -1,4 +1,4 @@
-"""The outside world: PostgreSQL, which holds everything that is true, and Redis, which elects and carries.
+"""The outside world: PostgreSQL, the only truth, and Redis, which elects leaders and carries messages.
 
 `postgres` and `redis_link` are connections that know no table and no key; `checkouts`, `terms`, `sales`, `schedule` and
 `code_key` own the SQL of one subject each, `leases` the scripts of leases; `migration` looks after the schema.

@@ -27,8 +27,10 @@ _MIGRATION_LOCK = 0x666C6173
 """The advisory lock held while migrating. `stores.schedule` uses the number after it."""
 
 _TIMEOUT_SECONDS = 60.0
+_STEP_SECONDS = 86_400.0
+"""How long one statement of a migration may take: a table of a year of attempts is not rewritten in a minute."""
 _BOUND_TABLE_LOCKS = "SET LOCAL lock_timeout = '2s'"
-"""A statement that waits for a table blocks all that come after it: no longer than one of the service may take."""
+"""A migration that waits for a table blocks every later statement on it, so it may wait only as long as one of ours."""
 
 _FILE_NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _REQUIRES = re.compile(r"-- requires: (\d+)\n")
@@ -116,14 +118,18 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None, gr
     """
     known = read_migrations() if migrations is None else list(migrations)
     found = None
-    async with open_postgres(
-        url, connections_max=1, timeout_seconds=_TIMEOUT_SECONDS, name="flash migrate"
-    ) as database:
+    name = "flash migrate"
+    async with (
+        open_postgres(url, connections_max=1, timeout_seconds=_TIMEOUT_SECONDS, name=name) as database,
+        open_postgres(
+            url, connections_max=1, timeout_seconds=_TIMEOUT_SECONDS, statement_seconds=_STEP_SECONDS, name=name
+        ) as patient_database,
+    ):
         try:
             found = await database.run(_look, known)
             if not found.pending and found.has_code_key and grant_to is None:
                 return found
-            return await database.run(_upgrade, known, grant_to)
+            return await patient_database.run(_upgrade, known, grant_to)
         except PermissionDenied as error:
             raise OperatorError(_permission_text(found, known, error)) from error
         except StatementError as error:
@@ -200,6 +206,11 @@ def _permission_text(found: Schema | None, known: Sequence[Migration], error: Ba
         return (
             f"this role may not read which version the schema has ({reason_of(error)}): "
             "run `flash migrate --grant-to ROLE` with the DATABASE_URL of the tables' owner"
+        )
+    if not found.pending:
+        return (
+            f"the database has no code key yet, and this role may not make one ({reason_of(error)}): "
+            "run `flash migrate` with the DATABASE_URL of the tables' owner"
         )
     return (
         f"the schema is at version {found.version}, this release needs version {known[-1].version}, and this role may "

@@ -26,8 +26,7 @@ T = TypeVar("T")
 Row: TypeAlias = asyncpg.Record
 AsyncpgConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-# What PostgreSQL may refuse a single statement for. These pass through as they are, since only the caller
-# knows whether they are a bug.
+# Errors that concern one statement. They pass through unchanged, because only the caller knows whether they are a bug.
 StatementError = asyncpg.PostgresError
 PermissionDenied = asyncpg.InsufficientPrivilegeError
 
@@ -63,16 +62,16 @@ class Postgres:
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
         """The rows of one statement that only reads."""
-        return await self._use(Unavailable, _fetch, sql, *args)
+        return await self._use(Unavailable, asyncpg.Connection.fetch, sql, *args)
 
     async def fetch_one(self, sql: str, *args: object) -> Row | None:
         """The first row of one statement that only reads, or None."""
-        rows = await self._use(Unavailable, _fetch, sql, *args)
+        rows = await self._use(Unavailable, asyncpg.Connection.fetch, sql, *args)
         return rows[0] if rows else None
 
     async def write(self, sql: str, *args: object) -> list[Row]:
         """The rows of one statement that writes. It is its own transaction."""
-        return await self._use(OutcomeUnknown, _fetch, sql, *args)
+        return await self._use(OutcomeUnknown, asyncpg.Connection.fetch, sql, *args)
 
     async def run(
         self, function: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -115,17 +114,25 @@ class Postgres:
 
 @asynccontextmanager
 async def open_postgres(
-    url: str, *, connections_max: int, timeout_seconds: float, name: str, driver: str = "auto"
+    url: str,
+    *,
+    connections_max: int,
+    timeout_seconds: float,
+    name: str,
+    driver: str = "auto",
+    statement_seconds: float | None = None,
 ) -> AsyncIterator[Postgres]:
     """At most `connections_max` connections, made when they are needed, so PostgreSQL may be away.
 
     `timeout_seconds` bounds each wait: for a free connection, for connecting and for a statement. `name` is what
     PostgreSQL shows for them in pg_stat_activity. `driver` is `auto`, which uses Trio's sockets unless TLS is wanted,
-    or `asyncio`.
+    or `asyncio`. `statement_seconds`: a statement may take that long instead.
     """
+    statement_seconds = statement_seconds or timeout_seconds
     kind = _TrioDriver if driver == "auto" and not _may_use_tls(url) else _AsyncioDriver
+    settings = _session_settings(statement_seconds, name)
     connections = _Connections(
-        connections_max, timeout_seconds, kind(url, timeout_seconds, _session_settings(timeout_seconds, name))
+        connections_max, timeout_seconds, kind(url, timeout_seconds, statement_seconds, settings)
     )
     try:
         yield Postgres(connections)
@@ -170,9 +177,9 @@ def _is_local(host: str) -> bool:
     return host.startswith("/") or urlsplit(f"//{host}").hostname in (None, "localhost", "127.0.0.1", "::1")
 
 
-def _session_settings(timeout_seconds: float, name: str) -> dict[str, str]:
+def _session_settings(statement_seconds: float, name: str) -> dict[str, str]:
     """Bounds on the server's side too: a client that froze in a transaction does not block the others."""
-    milliseconds = str(int(timeout_seconds * 1000))
+    milliseconds = str(int(statement_seconds * 1000))
     return {
         "application_name": name,
         "statement_timeout": milliseconds,
@@ -193,12 +200,16 @@ class _TrioDriver:
 
     url: str
     timeout_seconds: float
+    statement_seconds: float
     settings: dict[str, str]
 
     async def connect(self) -> AsyncpgConnection:
         with _unreachable():
             return await trio_asyncpg.connect(
-                self.url, timeout_seconds=self.timeout_seconds, server_settings=self.settings
+                self.url,
+                timeout_seconds=self.timeout_seconds,
+                statement_seconds=self.statement_seconds,
+                server_settings=self.settings,
             )
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T:
@@ -214,10 +225,11 @@ class _AsyncioDriver:
 
     url: str
     timeout_seconds: float
+    statement_seconds: float
     settings: dict[str, str]
 
     async def connect(self) -> AsyncpgConnection:
-        bounds = {"timeout": self.timeout_seconds, "command_timeout": self.timeout_seconds}
+        bounds = {"timeout": self.timeout_seconds, "command_timeout": self.statement_seconds}
         return await connect(self.url, **bounds, server_settings=self.settings)
 
     async def call(self, function: Callable[[], Awaitable[T]]) -> T:
@@ -229,19 +241,17 @@ class _AsyncioDriver:
 
 @contextmanager
 def _translated(lost: type[FlashError]) -> Iterator[None]:
-    """Raise errors of the connection and the server as ours. What a statement itself is refused for passes through."""
+    """Raise errors of the connection and the server as ours. An error in the statement itself passes through."""
     try:
         yield
+    except asyncpg.TransactionRollbackError as error:  # a deadlock, say: PostgreSQL has undone all of it
+        raise Unavailable(f"PostgreSQL rolled back: {reason_of(error)}") from error
     except asyncpg.ReadOnlySQLTransactionError as error:  # a primary that has become a standby, or was closed
         raise Unavailable(f"PostgreSQL takes no writes: {reason_of(error)}") from error
     except (*_LOST, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
         raise lost(f"PostgreSQL did not answer: {reason_of(error)}") from error
     except (asyncpg.InternalServerError, asyncpg.PostgresIOError, asyncpg.LockNotAvailableError) as error:
         raise lost(f"PostgreSQL failed: {reason_of(error)}") from error
-
-
-async def _fetch(session: Session, sql: str, *args: object) -> list[Row]:
-    return await session.fetch(sql, *args)
 
 
 class _Connections:

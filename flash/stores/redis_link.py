@@ -67,7 +67,7 @@ class RedisLink:
         return answers
 
     async def _take_turn(self) -> None:
-        """Waiting for others has its own bound, and what they are in the middle of is not ours to drop."""
+        """Waiting for a turn has a limit of its own. When it passes, the connection that others use is not dropped."""
         try:
             with trio.fail_after(self._timeout_seconds):
                 await self._turn.acquire()

@@ -24,14 +24,15 @@ _READ_BYTES = 65_536
 
 
 async def connect(
-    url: str, *, timeout_seconds: float, server_settings: Mapping[str, str]
+    url: str, *, timeout_seconds: float, server_settings: Mapping[str, str], statement_seconds: float | None = None
 ) -> asyncpg.Connection[asyncpg.Record]:
     """Connect to one of the hosts of `url`, without TLS.
 
-    Its methods are awaited from Trio, by one task at a time. `timeout_seconds` bounds each statement, and connecting.
+    Its methods are awaited from Trio, by one task at a time. `timeout_seconds` bounds connecting, and each statement
+    that `statement_seconds` does not give another bound.
     Raises what `asyncpg.connect` raises.
     """
-    attempt = _Loop(timeout_seconds)
+    attempt = _Loop(statement_seconds or timeout_seconds)
     try:
         with trio.fail_after(timeout_seconds):
             connection: asyncpg.Connection[asyncpg.Record] = await connect_utils._connect(  # type: ignore[attr-defined]

@@ -1,1 +1,1 @@
-"""Real stores and real clusters for tests, the project's own and those of its users."""
+"""Real stores, real clusters and in-memory twins of the stores, for the tests of the project and of its users."""

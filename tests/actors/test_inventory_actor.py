@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from flash.actors.inventory import LINGER_SECONDS, InventoryActor
+from flash.actors.inventory import InventoryActor
 from flash.actors.mailbox import Mailbox
 from flash.domain import (
     Checkout,
@@ -36,6 +36,7 @@ from flash.inventory import Inventory
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECRET = b"s" * 16
+LINGER_SECONDS = 5.0
 TERM = Term(SaleId(1), Epoch(3))
 
 
@@ -83,7 +84,9 @@ class Stage:
         self.store = Store(self.log)
         self.mailbox: Mailbox[Ask] = Mailbox(100)
         inventory = Inventory(Sale(SaleId(1), NOON, ItemId(1), stock, 10, 0, is_open=True))
-        self.actor = InventoryActor(TERM, inventory, self.store, Replies(self.log), batch_max=10)
+        self.actor = InventoryActor(
+            TERM, inventory, self.store, Replies(self.log), batch_max=10, linger_seconds=LINGER_SECONDS
+        )
 
     def ask(self, number: int, request: str = "auto:1", expires_at: float = 1e9) -> None:
         command = Command(Code(SaleId(1), CheckoutId(number), SECRET), RequestId(f"{request}:{number}"))

@@ -158,7 +158,7 @@ async def test_releasing_the_lease_of_another_changes_nothing(open_table: OpenTa
         assert await ann.renew(["k"]) == ["k"]
 
 
-async def test_of_many_leases_each_is_decided_by_itself_and_told_in_order(open_table: OpenTable) -> None:
+async def test_each_of_many_leases_is_decided_separately_and_reported_in_order(open_table: OpenTable) -> None:
     async with open_table() as table:
         ann, bob = table.leases_of("ann"), table.leases_of("bob")
         assert await ann.acquire(["b", "d"]) == ["b", "d"]

@@ -48,7 +48,7 @@ async def test_an_error_among_the_answers_is_an_unknown_outcome_and_the_link_goe
         assert await link.execute(("GET", "l")) == [b"2"]
 
 
-async def test_a_cancelled_conversation_leaves_nothing_behind_for_the_next_one(valkey: EmbeddedValkey) -> None:
+async def test_a_cancelled_call_leaves_nothing_behind_for_the_next_one(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey) as link:
         for _ in range(20):
             with trio.move_on_after(0.005):

@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from flash import bridge
-from flash.actors.inventory import LINGER_SECONDS, TermStore
+from flash.actors.inventory import TermStore
 from flash.actors.lease_elector import LeaseStore
 from flash.actors.purchase_router import UnsoldSales
 from flash.actors.sale_scheduler import ScheduleStore
@@ -109,7 +109,7 @@ def open_database(request: pytest.FixtureRequest) -> OpenDatabase:
             open_postgres(url, connections_max=4, timeout_seconds=5, name="test") as database,
         ):
             checkouts = Checkouts(database, code_ttl_seconds)
-            terms = Terms(database, code_ttl_seconds, linger_seconds=LINGER_SECONDS)
+            terms = Terms(database, code_ttl_seconds, linger_seconds=5.0)
             yield Database(checkouts, terms, SaleSchedule(database), Sales(database))
 
     if request.param == "twin":
