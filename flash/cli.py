@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from flash import table
+from flash import __version__, table
 from flash.config import Config, mask, settings
 from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, first_of
 
@@ -130,6 +130,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f"Settings are environment variables; `flash config` lists them with their values.\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"flash {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_processes(commands)
     _add_database_commands(commands)
@@ -147,7 +148,10 @@ def _add_processes(commands: Commands) -> None:
         "          FLASH_SALE_PERIOD, FLASH_SALE_SIZE, NO_COLOR (if set, no colours)",
     )  # fmt: skip
     up.add_argument(
-        "-c", "--concurrency", metavar="web=N,inventory=M", help="how many processes of each kind (web=1,inventory=2)"
+        "-c",
+        "--concurrency",
+        metavar="web=N,inventory=M",
+        help="how many processes of each kind (web=1,inventory=2); 1 of a kind left out",
     )
     up.add_argument("-p", "--port", type=_port, help="port of the first web process, instead of PORT")
     up.add_argument("-f", "--procfile", type=Path, help="instead of ./Procfile, or the packaged one if there is none")
@@ -225,7 +229,6 @@ def _command(
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError(text)
-    return port
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: expected 0 to 65535")
+    return int(text)

@@ -40,13 +40,27 @@ fingerprint() {
     echo "$1 $hash $root $(readlink "$venv/bin/python" 2>/dev/null || echo none)"
 }
 
+# Whether a whole environment of this interpreter is there. Then packages are added to it: `scripts/run` may be using it.
+is_whole() {
+    [ -x "$venv/bin/python" ] || return 1
+    case "$(cat "$venv/stamp" 2>/dev/null)" in
+        *" $root $(readlink "$venv/bin/python")") return 0 ;;
+        *) return 1 ;;
+    esac
+}
+
 # The stamp is written last, so an interrupted installation starts again next time.
 make_venv() {
-    local requirements="$1"
+    local requirements="$1" is_kept=""
     python="${python:-$(find_python 3.13 3.12 3.11)}"
     [ -n "$python" ] || fail "Python 3.11, 3.12 or 3.13 with its venv module is needed and not found: install one"
     trap interrupted INT TERM HUP
-    rm -rf "$venv"
+    if is_whole; then
+        is_kept=yes
+        rm -f "$venv/stamp"
+    else
+        rm -rf "$venv" || fail "$venv cannot be replaced: remove it, as its owner"
+    fi
     command -v uv >/dev/null && with_uv "$requirements" || with_pip "$requirements"
     say "compiling the project"
     link_project
@@ -83,8 +97,9 @@ EOF
 }
 
 with_pip() {
-    say "making $venv with $python"
-    interruptible "$python" -m venv --clear "$venv" || fail "$python could not make an environment (the reason is above)"
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 || is_kept=""
+    [ -n "$is_kept" ] || say "making $venv with $python"
+    [ -n "$is_kept" ] || interruptible "$python" -m venv --clear "$venv" || fail "$python could not make an environment (the reason is above)"
     say "installing $(count "$1") packages of $1"
     interruptible "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: \
         --require-hashes -r "$root/$1" || fail "the pinned packages could not be installed (the reason is above)"
@@ -92,9 +107,9 @@ with_pip() {
 
 # uv brings certificates and a cache of its own, which may not suit this machine. Then pip does it.
 with_uv() {
-    say "making $venv with $python, by uv"
     export UV_SYSTEM_CERTS=1
-    interruptible uv venv --quiet --no-project --python "$python" "$venv" &&
+    [ -n "$is_kept" ] || say "making $venv with $python, by uv"
+    { [ -n "$is_kept" ] || interruptible uv venv --quiet --no-project --python "$python" "$venv"; } &&
         say "installing $(count "$1") packages of $1" &&
         interruptible uv pip install --quiet --no-config --python "$venv/bin/python" --only-binary :all: \
             --require-hashes -r "$root/$1" && return

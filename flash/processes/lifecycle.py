@@ -144,10 +144,14 @@ async def _warn_of_lost_commits(database: Postgres) -> None:
 
 
 async def warn_of_eviction(client: Redis, stop: trio.Event) -> None:
-    """Log it if Redis may evict a lease. Raises `Stopped`."""
-    try:
-        warning = await unless_stopped(stop, partial(eviction_warning, client))
-    except FlashError as error:
-        warning = f"purchases are refused until Redis can be reached: {error}"
+    """Log it if Redis may evict a lease, or cannot be asked. Raises `Stopped`."""
+    warning = await unless_stopped(stop, partial(_eviction_text, client))
     if warning is not None:
         log.warning(warning)
+
+
+async def _eviction_text(client: Redis) -> str | None:
+    try:
+        return await eviction_warning(client)
+    except FlashError as error:
+        return f"purchases are refused until Redis can be reached: {error}"
