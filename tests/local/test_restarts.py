@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flash.config import environment
+from flash.local.ports import any_port
 from flash.local.runner import pid_file
 from tests.local.running import (
     STORE_PID_FILES,
@@ -109,12 +110,13 @@ def test_killing_flash_up_leaves_nothing_and_the_next_start_works(folder: Path) 
 
 
 def test_a_process_that_a_killed_run_left_behind_is_ended_by_the_next_start(folder: Path) -> None:
-    with flash_up(folder / "data", "-f", procfile(folder, web="web", inventory="deaf"), "-c", "web=1") as up:
-        deaf = int(up.read_until(r"deaf pid=(\d+)").group(1))
+    port = str(any_port("127.0.0.1"))  # what is left behind holds the port that the next start needs
+    with flash_up(folder / "data", "-f", procfile(folder, web="deaf-web"), "-c", "web=1", PORT=port) as up:
+        deaf = int(up.read_until(r"deaf-web pid=(\d+)").group(1))
         up.read_until("stop +Ctrl-C")
         up.process.kill()
         up.process.wait()
-        with flash_up(folder / "data", "-f", procfile(folder, web="web"), "-c", "web=1") as following:
+        with flash_up(folder / "data", "-f", procfile(folder, web="web"), "-c", "web=1", PORT=port) as following:
             following.read_until("stop +Ctrl-C")
             assert deaf not in [pid for pid, _ in our_processes(folder / "data")]
             following.stop(signal.SIGTERM)
