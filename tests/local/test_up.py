@@ -100,6 +100,16 @@ def test_nobody_reading_its_output_is_no_reason_to_stop(folder: Path) -> None:
         assert up.left_over() == []
 
 
+def test_a_character_that_its_stdout_cannot_encode_is_no_reason_to_stop(folder: Path) -> None:
+    path = procfile(folder, web="web")
+    with path.open("a") as file:
+        file.write(r"job: printf '\303\251t\303\251\n'; exec sleep 1000")  # "été" in UTF-8
+    with flash_up(folder / "data", "-f", path, "-c", "web=1,job=1", PYTHONIOENCODING="ascii") as up:
+        up.read_until(r"job\.1 +[|] \\xe9t\\xe9$")
+        up.read_until("stop +Ctrl-C")
+        up.stop(signal.SIGTERM)
+
+
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
 def test_a_terminal_gets_colours_unless_they_are_unwanted(folder: Path, no_color: str, coloured: bool) -> None:
     ours, theirs = pty.openpty()
