@@ -20,6 +20,7 @@ from tests.local.running import (
     flash_up,
     our_processes,
     procfile,
+    wait_gone,
     wait_nothing_left,
 )
 
@@ -121,6 +122,23 @@ def test_a_process_that_a_killed_run_left_behind_is_ended_by_the_next_start(fold
             assert deaf not in [pid for pid, _ in our_processes(folder / "data")]
             following.stop(signal.SIGTERM)
         assert not pid_file(folder / "data").exists()
+
+
+def test_what_a_killed_run_left_behind_is_ended_though_its_shell_is_gone(folder: Path) -> None:
+    path = folder / "Procfile"
+    path.write_text(f"web: exec python {STUB} web\njob: python {STUB} inventory; echo never\n")  # without `exec`
+    with flash_up(folder / "data", "-f", path, "-c", "web=1,job=1") as up:
+        shell = int(up.read_until(r"job.1 started \(pid=(\d+)\)").group(1))
+        started = int(up.read_until(r"inventory pid=(\d+)").group(1))
+        up.read_until("stop +Ctrl-C")
+        up.process.kill()
+        up.process.wait()
+        wait_gone(up, shell)
+        assert started in [pid for pid, _ in our_processes(folder / "data")]
+        with flash_up(folder / "data", "-f", procfile(folder, web="web"), "-c", "web=1") as following:
+            following.read_until("stop +Ctrl-C")
+            assert started not in [pid for pid, _ in our_processes(folder / "data")]
+            following.stop(signal.SIGTERM)
 
 
 def test_a_process_of_somebody_else_whose_number_was_used_again_is_left_alone(folder: Path) -> None:
