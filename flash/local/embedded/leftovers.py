@@ -64,7 +64,7 @@ def _environment(process: psutil.Process) -> dict[str, str]:
     import psutil
 
     try:
-        return process.environ()
+        return process.as_dict(["environ"])["environ"] or {}
     except psutil.Error:
         return {}
 
