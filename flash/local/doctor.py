@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-import trio
-
 from flash import bridge
 from flash.config import Config, mask
 from flash.errors import FlashError, OperatorError
@@ -170,15 +168,10 @@ def _redis(config: Config) -> Iterator[Finding]:
 
 def _cross(ask: Callable[[], Awaitable[T]]) -> T | FlashError:
     """Ask a store, in a Trio run of its own; an error is returned, since it is a finding too."""
-
-    async def in_loop() -> T | FlashError:
-        async with bridge.open_loop():
-            try:
-                return await ask()
-            except FlashError as error:
-                return error
-
-    return trio.run(in_loop)
+    try:
+        return bridge.run_in_loop(ask)
+    except FlashError as error:
+        return error
 
 
 def _open_files(config: Config) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ Colours only on a terminal, and not if `NO_COLOR` is set.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ class Output:
     """Prints whole lines on stdout, each with the time and the name of its process."""
 
     def __init__(self, names: Sequence[str]) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # what a process writes may be more than our stdout can encode
+            sys.stdout.reconfigure(errors="backslashreplace")
         width = max(map(len, (_SYSTEM, *names)))
         self._printer = Printer(sys.stdout, width=width, colour=not environment().get("NO_COLOR"))
         self._colours = dict(zip(names, get_colours(), strict=False))

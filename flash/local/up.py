@@ -22,6 +22,7 @@ from flash.local.runner import Runner, pid_file
 from flash.local.stop import SIGNALS, Stop
 from flash.local.stores import embedded_stores
 from flash.shutdown import STORES_STOP_SECONDS, process_stop_seconds
+from flash.stores.migration import migrate
 
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -51,11 +52,11 @@ async def _until_signal(config: Config, procfile: Procfile, output: Output) -> N
 
 
 async def _run(config: Config, procfile: Procfile, output: Output, stop: Stop) -> None:
-    config = with_free_ports(config, procfile.web_offsets())
     data_dir = datadir.prepare(config.data_dir)
     stop_seconds = process_stop_seconds(config.drain_seconds)
     with datadir.locked(data_dir):
         leftovers.stop_groups(pid_file(data_dir), "FLASH_DATA_DIR", str(data_dir), stop_seconds)
+        config = with_free_ports(config, procfile.web_offsets())  # only now: a leftover may have held a port
         async with embedded_stores(config, data_dir, stop, output.system) as (config, stores):
             await _migrate(config)
             processes = procfile.processes(config.port, process_environment(config, data_dir))
@@ -67,9 +68,6 @@ async def _run(config: Config, procfile: Procfile, output: Output, stop: Stop) -
 
 
 async def _migrate(config: Config) -> None:
-    from flash import bridge
-    from flash.stores.migration import migrate
-
     async with bridge.open_loop():
         await migrate(config.require("database_url"))
 

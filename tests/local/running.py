@@ -84,6 +84,14 @@ def wait_nothing_left(up: Up) -> None:
     assert up.left_over() == []
 
 
+def wait_gone(up: Up, pid: int) -> None:
+    """Wait until `pid`, no child of ours, runs no more."""
+    deadline = time.monotonic() + 20
+    while pid in dict(our_processes(up.data_dir)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def procfile(folder: Path, **kinds: str) -> Path:
     """A Procfile whose entries are stand-ins: name=kind."""
     path = folder / "Procfile"

@@ -27,14 +27,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def main(kind: str) -> None:
-    """`web` serves, `inventory` waits, `deaf` ignores SIGTERM, `broken` dies at once. SIGUSR1 ends any with code 7."""
+    """`web` serves, `inventory` waits, `broken` dies at once. SIGUSR1 ends any with code 7.
+
+    `deaf` and `deaf-web` ignore SIGTERM.
+    """
     if kind == "broken":
         sys.stderr.write("the disk is on fire\n")
         sys.exit(3)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN if kind == "deaf" else lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if kind.startswith("deaf") else lambda *_: sys.exit(0))
     signal.signal(signal.SIGUSR1, lambda *_: os._exit(7))
     sys.stdout.write(f"{kind} pid={os.getpid()} database={os.environ['DATABASE_URL']}\n")
-    if kind == "web":
+    if kind in ("web", "deaf-web"):
         socketserver.TCPServer.allow_reuse_address = True
         with socketserver.TCPServer(("127.0.0.1", int(os.environ["PORT"])), Handler) as server:
             server.serve_forever()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from flash.config import environment
+from flash.local.ports import any_port
 from flash.local.runner import pid_file
 from tests.local.running import (
     STORE_PID_FILES,
@@ -19,6 +20,7 @@ from tests.local.running import (
     flash_up,
     our_processes,
     procfile,
+    wait_gone,
     wait_nothing_left,
 )
 
@@ -109,16 +111,34 @@ def test_killing_flash_up_leaves_nothing_and_the_next_start_works(folder: Path) 
 
 
 def test_a_process_that_a_killed_run_left_behind_is_ended_by_the_next_start(folder: Path) -> None:
-    with flash_up(folder / "data", "-f", procfile(folder, web="web", inventory="deaf"), "-c", "web=1") as up:
-        deaf = int(up.read_until(r"deaf pid=(\d+)").group(1))
+    port = str(any_port("127.0.0.1"))  # what is left behind holds the port that the next start needs
+    with flash_up(folder / "data", "-f", procfile(folder, web="deaf-web"), "-c", "web=1", PORT=port) as up:
+        deaf = int(up.read_until(r"deaf-web pid=(\d+)").group(1))
         up.read_until("stop +Ctrl-C")
         up.process.kill()
         up.process.wait()
-        with flash_up(folder / "data", "-f", procfile(folder, web="web"), "-c", "web=1") as following:
+        with flash_up(folder / "data", "-f", procfile(folder, web="web"), "-c", "web=1", PORT=port) as following:
             following.read_until("stop +Ctrl-C")
             assert deaf not in [pid for pid, _ in our_processes(folder / "data")]
             following.stop(signal.SIGTERM)
         assert not pid_file(folder / "data").exists()
+
+
+def test_what_a_killed_run_left_behind_is_ended_though_its_shell_is_gone(folder: Path) -> None:
+    path = folder / "Procfile"
+    path.write_text(f"web: exec python {STUB} web\njob: python {STUB} inventory; echo never\n")  # without `exec`
+    with flash_up(folder / "data", "-f", path, "-c", "web=1,job=1") as up:
+        shell = int(up.read_until(r"job.1 started \(pid=(\d+)\)").group(1))
+        started = int(up.read_until(r"inventory pid=(\d+)").group(1))
+        up.read_until("stop +Ctrl-C")
+        up.process.kill()
+        up.process.wait()
+        wait_gone(up, shell)
+        assert started in [pid for pid, _ in our_processes(folder / "data")]
+        with flash_up(folder / "data", "-f", procfile(folder, web="web"), "-c", "web=1") as following:
+            following.read_until("stop +Ctrl-C")
+            assert started not in [pid for pid, _ in our_processes(folder / "data")]
+            following.stop(signal.SIGTERM)
 
 
 def test_a_process_of_somebody_else_whose_number_was_used_again_is_left_alone(folder: Path) -> None:

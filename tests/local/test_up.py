@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from flash.local.announcement import flash_command
 from flash.local.embedded import leftovers
+from flash.local.ports import any_port
 from flash.local.procfile import PACKAGED, PROJECT
 from flash.local.runner import pid_file
+from tests.certificates import make_certificate
 from tests.local.running import (
     GONE_SECONDS,
     flash_up,
@@ -97,6 +100,16 @@ def test_nobody_reading_its_output_is_no_reason_to_stop(folder: Path) -> None:
         assert up.left_over() == []
 
 
+def test_a_character_that_its_stdout_cannot_encode_is_no_reason_to_stop(folder: Path) -> None:
+    path = procfile(folder, web="web")
+    with path.open("a") as file:
+        file.write(r"job: printf '\303\251t\303\251\n'; exec sleep 1000")  # "été" in UTF-8
+    with flash_up(folder / "data", "-f", path, "-c", "web=1,job=1", PYTHONIOENCODING="ascii") as up:
+        up.read_until(r"job\.1 +[|] \\xe9t\\xe9$")
+        up.read_until("stop +Ctrl-C")
+        up.stop(signal.SIGTERM)
+
+
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
 def test_a_terminal_gets_colours_unless_they_are_unwanted(folder: Path, no_color: str, coloured: bool) -> None:
     ours, theirs = pty.openpty()
@@ -129,9 +142,10 @@ def test_a_taken_port_is_one_sentence_and_exit_code_1(folder: Path) -> None:
 
 def test_a_second_one_in_the_same_directory_is_told_who_the_first_is(folder: Path) -> None:
     stubs = procfile(folder, web="web")
-    with flash_up(folder / "data", "-f", stubs, "-c", "web=1") as first:
+    port = str(any_port("127.0.0.1"))  # the same for both: a taken port is no news to whoever runs it already
+    with flash_up(folder / "data", "-f", stubs, "-c", "web=1", PORT=port) as first:
         first.read_until("stop +Ctrl-C")
-        with flash_up(folder / "data", "-f", stubs, "-c", "web=1") as second:
+        with flash_up(folder / "data", "-f", stubs, "-c", "web=1", PORT=port) as second:
             assert second.finish() == 1
             assert f"flash: `flash up` is already running here (pid {first.process.pid}," in second.output
 
@@ -173,6 +187,32 @@ def test_the_printed_commands_buy_an_item_of_the_real_service_in_an_empty_direct
         assert up.stop(signal.SIGTERM) < GONE_SECONDS
         assert "Traceback" not in up.output
         assert up.left_over() == []
+
+
+def test_with_a_certificate_the_printed_commands_buy_over_https(folder: Path) -> None:
+    place = folder / "with space"
+    place.mkdir()
+    certificate, key = make_certificate(place)
+    with flash_up(
+        folder / "data", "-c", "web=1,inventory=1", cwd=place, FLASH_TLS_CERT=certificate.name, FLASH_TLS_KEY=key.name
+    ) as up:
+        up.read_until(r"serving +https://localhost:\d+$")
+        command = up.read_until("purchase +(curl .*)").group(1)
+        up.read_until("stop +Ctrl-C")
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+        assert '"Purchase successful"' in done.stdout
+        assert up.stop(signal.SIGTERM) < GONE_SECONDS
+
+
+def test_the_printed_audit_uses_the_console_script_where_there_is_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder / "with space"
+    place.mkdir()
+    monkeypatch.setattr("sys.executable", str(place / "python"))
+    assert flash_command() == f"'{place}/python' -m flash"
+    (place / "flash").touch()
+    assert flash_command() == f"'{place}/flash'"
 
 
 def test_the_procfile_of_the_current_directory_comes_before_the_packaged_one(folder: Path) -> None:

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, ClassVar
 
@@ -74,11 +74,10 @@ class Store(ABC):
         self.launch()
         self.wait_ready(timeout_seconds)
 
-    def wait_ready(self, timeout_seconds: float = 60.0, keep_waiting: Callable[[], None] = lambda: None) -> None:
-        """Wait until it answers; `keep_waiting` is called meanwhile and may raise."""
+    def wait_ready(self, timeout_seconds: float = 60.0) -> None:
+        """Wait until it answers. Raises `OperatorError` if it ends first or takes too long."""
         deadline = time.monotonic() + timeout_seconds
         while not self.is_ready():
-            keep_waiting()
             if not self.is_running() or time.monotonic() > deadline:
                 self.kill()
                 raise self.start_error()
@@ -90,11 +89,6 @@ class Store(ABC):
     def last_words(self) -> str:
         """Why it ended, as far as its log tells, and where that log is."""
         return f"{last_line(self.log)} (see {self.log})"
-
-    def ask_to_stop(self) -> None:
-        """Begin an orderly stop; `stop` waits for it."""
-        if self.is_running():
-            self.child.signal(self.stop_signal)
 
     def stop(self, patience_seconds: float = 3.0) -> None:
         """Stop it in an orderly way, or by force if that takes longer than `patience_seconds`."""
