@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import orjson
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash.actors.mailbox import Mailbox
 from flash.domain import Outcome, Refusal, Refused, SaleId
+from flash.errors import Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.messages import CommandBatch, encode_commands
 from flash.purchase_rpc.server import CROWDED_COMMANDS, Delivery, PurchaseServer
@@ -210,6 +211,18 @@ async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_dec
             assert expired.expires_at <= trio.current_time() < fresh.expires_at
 
 
+async def test_no_command_lives_longer_because_the_clock_of_redis_was_set_back(mock_clock: MockClock) -> None:
+    redis = RedisTwin()
+    async with a_site(lambda: RedisLinkTwin(redis)) as site:
+        await site.add(1, ttl_ms=30_000)
+        redis.set_clock(-3600)
+        with site.server.open(ONE) as mailbox:
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1.0)  # ends the read that was under way without this inbox
+            (delivery,) = await take(mailbox, 1)
+            assert delivery.expires_at == trio.current_time() + 30
+
+
 async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: NewLink) -> None:
     async with a_site(new_link) as site:
         await site.add(*range(CROWDED_COMMANDS + 1))
@@ -223,6 +236,20 @@ async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: 
             assert len(crowded) == CROWDED_COMMANDS + 1
             await take(crowded, CROWDED_COMMANDS + 1)
             assert numbers(await take(crowded, 1)) == [1]
+
+
+async def test_a_crowded_inbox_is_read_again_soon_after_its_actor_has_caught_up(autojump_clock: MockClock) -> None:
+    redis = RedisTwin()
+    async with a_site(lambda: RedisLinkTwin(redis)) as site:
+        await site.add(*range(CROWDED_COMMANDS))
+        with site.server.open(ONE) as mailbox:
+            await until(lambda: len(mailbox) == CROWDED_COMMANDS)
+            await site.add(1)
+            await trio.sleep(0.1)
+            await take(mailbox, CROWDED_COMMANDS)
+            caught_up_at = trio.current_time()
+            assert numbers(await take(mailbox, 1)) == [1]
+            assert trio.current_time() - caught_up_at < 0.05
 
 
 async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink) -> None:
@@ -256,6 +283,27 @@ async def test_a_dead_letter_is_moved_aside_and_what_stands_behind_it_delivered(
         assert await site.dead_letters() == [fields]
         assert await site.standing() == [good]
         assert "is a dead letter" in caplog.text
+
+
+async def test_a_dead_letter_that_cannot_be_moved_is_met_again_with_all_that_stands_behind_it(
+    autojump_clock: MockClock,
+) -> None:
+    redis = RedisTwin()
+    writer = RedisLinkTwin(redis)
+    links = iter([RedisLinkTwin(redis), writer, RedisLinkTwin(redis)])
+    async with a_site(lambda: next(links)) as site:
+        writer.faults.fail_before(Unavailable("not there"))
+        with site.server.open(ONE) as mailbox:
+            before = await site.add(1)
+            dead = {b"c": b"[]"}
+            await site.add_raw(dead)
+            behind = await site.add(2)
+            started_at = trio.current_time()
+            assert numbers(await take(mailbox, 2)) == [1, 2]
+            assert trio.current_time() - started_at < QUIET_SECONDS / 2, "not only once the inbox has been quiet"
+            assert await site.dead_letters() == [dead]
+            assert await site.standing() == [before, behind]
+            assert await nothing_comes(mailbox, QUIET_SECONDS), "what stood before it was delivered once"
 
 
 async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_gone(
