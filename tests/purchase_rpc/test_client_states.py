@@ -395,6 +395,39 @@ async def test_a_reply_that_cannot_be_read_is_logged_and_its_asker_told_in_time(
         assert isinstance(world.results[1], OutcomeUnknown)
 
 
+@pytest.mark.parametrize(("version", "payload"), [(2, b"\x93 of the next release"), (1, b"[[garbage")])
+async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_told_at_once(
+    mock_clock: MockClock, caplog: pytest.LogCaptureFixture, version: int, payload: bytes
+) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2, 4, 6)
+        ((_, _, batch),) = world.leader.entries()
+        numbers = {int(command.code.checkout_id): number for number, command in batch.commands}
+        listed = b"%d,%d,999" % (numbers[2], numbers[6])
+        world.leader.reply(batch.reply_to, payload, version, numbers=listed)
+        await wait_all_tasks_blocked()
+        assert {number: type(result) for number, result in world.results.items()} == {
+            2: OutcomeUnknown,
+            6: OutcomeUnknown,
+        }
+        assert "dropped" in caplog.text
+        await world.answer_all()
+        assert isinstance(world.results[4], Sold), "who was not listed still waits"
+        assert isinstance(world.results[2], OutcomeUnknown)
+        assert world.is_idle()
+
+
+async def test_a_reply_that_can_be_read_counts_for_more_than_the_numbers_beside_it(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, _, batch),) = world.leader.entries()
+        ((number, _),) = batch.commands
+        payload = messages.encode_outcomes([(number, Refused(Refusal.SOLD_OUT))])
+        world.leader.reply(batch.reply_to, payload, numbers=b"not, numbers")
+        await wait_all_tasks_blocked()
+        assert world.results[2] == Refused(Refusal.SOLD_OUT)
+
+
 async def test_entries_say_their_version_beside_what_the_previous_release_reads(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(2)

@@ -345,6 +345,18 @@ async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_li
         assert fields[b"v"] == b"1"
 
 
+async def test_a_reply_lists_its_numbers_for_who_cannot_read_its_payload(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1, 2, 3)
+        with site.server.open(ONE) as mailbox:
+            first, second, third = await take(mailbox, 3)
+            await site.server.send([(first, SOLD_OUT), (second, None), (third, SOLD_OUT)])
+        (answer,) = await site.link.execute(("XREAD", "STREAMS", REPLIES, "0"))
+        ((_, [(_, fields)]),) = streams_of(answer)
+        assert set(fields) == {b"v", b"n", b"o"}
+        assert fields[b"n"] == b"1,3"
+
+
 async def test_an_entry_of_the_next_release_stays_where_it_is_and_is_named_once(
     new_link: NewLink, caplog: pytest.LogCaptureFixture
 ) -> None:
