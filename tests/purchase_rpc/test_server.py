@@ -109,7 +109,7 @@ async def nothing_comes(mailbox: Mailbox[Delivery], seconds: float) -> bool:
     return True
 
 
-async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: NewLink) -> None:
+async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
         with site.server.open(ONE) as mailbox:
@@ -122,7 +122,9 @@ async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: Ne
             assert all(now + 25 < d.expires_at <= now + 30 for d in deliveries)
 
 
-async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_before(new_link: NewLink) -> None:
+async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_before(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         entry_id = await site.add(1, 2, 3)
         with site.server.open(ONE) as mailbox:
@@ -136,7 +138,9 @@ async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_bef
             assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT)]], "a dropped command has no answer"
 
 
-async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whole(new_link: NewLink) -> None:
+async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whole(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
         await site.add(3)
@@ -148,7 +152,7 @@ async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whol
             assert await nothing_comes(mailbox, QUIET_SECONDS)
 
 
-async def test_another_process_finds_what_its_predecessor_left(new_link: NewLink) -> None:
+async def test_another_process_finds_what_its_predecessor_left(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as first:
         await first.add(1)
         with first.server.open(ONE) as mailbox:
@@ -158,7 +162,9 @@ async def test_another_process_finds_what_its_predecessor_left(new_link: NewLink
             assert numbers(await take(mailbox, 1)) == [1]
 
 
-async def test_an_entry_that_is_held_is_not_delivered_twice_by_reading_from_the_beginning(new_link: NewLink) -> None:
+async def test_an_entry_that_is_held_is_not_delivered_twice_by_reading_from_the_beginning(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         await site.add(1)
         with site.server.open(ONE) as mailbox:
@@ -168,7 +174,7 @@ async def test_an_entry_that_is_held_is_not_delivered_twice_by_reading_from_the_
             assert await site.standing() == []
 
 
-async def test_entries_are_found_although_ids_have_started_again_lower() -> None:
+async def test_entries_are_found_although_ids_have_started_again_lower(autojump_clock: MockClock) -> None:
     redis = RedisTwin()
     async with a_site(lambda: RedisLinkTwin(redis)) as site:
         with site.server.open(ONE) as mailbox:
@@ -201,7 +207,9 @@ async def test_an_inbox_opened_again_while_a_read_is_under_way_starts_from_its_b
             assert numbers(await take(mailbox, 2)) == [1, 2]
 
 
-async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_decides_it(new_link: NewLink) -> None:
+async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_decides_it(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         await site.add(1, ttl_ms=20)
         await trio.sleep(0.05)  # Redis's clock has to move
@@ -223,7 +231,7 @@ async def test_no_command_lives_longer_because_the_clock_of_redis_was_set_back(m
             assert delivery.expires_at == trio.current_time() + 30
 
 
-async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: NewLink) -> None:
+async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(*range(CROWDED_COMMANDS + 1))
         with site.server.open(ONE) as crowded, site.server.open(TWO) as other:
@@ -252,7 +260,7 @@ async def test_a_crowded_inbox_is_read_again_soon_after_its_actor_has_caught_up(
             assert trio.current_time() - caught_up_at < 0.05
 
 
-async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink) -> None:
+async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
         await site.add(3, reply_to="{web:b}:replies")
@@ -273,7 +281,7 @@ async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_li
     ids=["no JSON", "no commands", "an empty batch", "a version that is none", "version 0"],
 )
 async def test_a_dead_letter_is_moved_aside_and_what_stands_behind_it_delivered(
-    new_link: NewLink, caplog: pytest.LogCaptureFixture, fields: dict[bytes, bytes]
+    new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture, fields: dict[bytes, bytes]
 ) -> None:
     async with a_site(new_link) as site:
         await site.add_raw(fields)
@@ -307,7 +315,7 @@ async def test_a_dead_letter_that_cannot_be_moved_is_met_again_with_all_that_sta
 
 
 async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_gone(
-    new_link: NewLink, caplog: pytest.LogCaptureFixture
+    new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_site(new_link) as site:
         await site.link.execute(("SET", messages.inbox_key(ONE), "not a stream"))
@@ -318,7 +326,7 @@ async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_go
             assert numbers(await take(mailbox, 1)) == [1]
 
 
-async def test_a_notification_wakes_up_every_process_once(new_link: NewLink) -> None:
+async def test_a_notification_wakes_up_every_process_once(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as one, a_site(new_link) as other:
         await wait_all_tasks_blocked()
         before = (one.woken, other.woken)
@@ -333,7 +341,7 @@ async def test_a_notification_wakes_up_every_process_once(new_link: NewLink) -> 
 # Rolling upgrades
 
 
-async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_link: NewLink) -> None:
+async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, version=None)
         with site.server.open(ONE) as mailbox:
@@ -345,7 +353,7 @@ async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_li
         assert fields[b"v"] == b"1"
 
 
-async def test_a_reply_lists_its_numbers_for_who_cannot_read_its_payload(new_link: NewLink) -> None:
+async def test_a_reply_lists_its_numbers_for_who_cannot_read_its_payload(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2, 3)
         with site.server.open(ONE) as mailbox:
@@ -358,7 +366,7 @@ async def test_a_reply_lists_its_numbers_for_who_cannot_read_its_payload(new_lin
 
 
 async def test_an_entry_of_the_next_release_stays_where_it_is_and_is_named_once(
-    new_link: NewLink, caplog: pytest.LogCaptureFixture
+    new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_site(new_link) as site:
         newer = [await site.add_raw({b"v": b"2", b"c": b"\x93 in another encoding"}) for _ in range(3)]
