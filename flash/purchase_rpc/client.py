@@ -11,7 +11,9 @@ It decides nothing. Each `ask` is one record in one table until it returns, in o
 
 An entry that has vanished although a command in it is SENT (Redis lost its data, or the reply was lost) is added again
 under the same request ids, which makes that safe. An entry that expires unanswered is withdrawn by the process that
-added it. So a sale that nobody leads leaves nothing behind, here or in Redis.
+added it. Neither happens to an entry whose XADD was applied but whose id was lost on the way back: it stands until a
+leader takes it or its inbox expires (`_INBOX_MS` after the latest entry). So a sale that nobody leads leaves nothing
+behind here, and nothing in Redis after that time.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ An inbox entry carries a batch of commands of one sale from one web process, a r
 Only the web process knows what a command's `number` means; the reply repeats it.
 
 Every entry names the version of its payload in a field of its own. A process leaves alone what it is too old to read,
-and answers in the version in which it was asked, so that the processes of two releases can work side by side.
+and answers in the version in which it was asked, so that the processes of two releases can work side by side. A reply
+also lists the numbers that it answers in a plain field, which every later version must keep: a web process that cannot
+read the payload can then still tell the askers at once that nobody knows.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from flash.domain import (
 
 VERSION = 1
 """The newest payload version that this release reads and writes."""
-COMMANDS_FIELD, OUTCOMES_FIELD, VERSION_FIELD = b"c", b"o", b"v"
+COMMANDS_FIELD, OUTCOMES_FIELD, NUMBERS_FIELD, VERSION_FIELD = b"c", b"o", b"n", b"v"
 
 # Processes of two releases meet under these two names, which the first release chose: keep them.
 WAKE_UP_STREAM = "flash:bell"
@@ -50,6 +52,7 @@ COMMANDS_MAX = COMMAND_BATCH_MAX
 _TTL_MS_MAX = COMMAND_LIFE_SECONDS_MAX * 1000
 _REFUSALS = {refusal.value: refusal for refusal in Refusal}
 _VERSION = re.compile(rb"[1-9][0-9]{0,5}")
+_NUMBERS = re.compile(rb"[0-9]{1,18}(?:,[0-9]{1,18})*")
 _REPLY_KEY_START, _REPLY_KEY_END = "{web:", "}:replies"
 
 
@@ -129,6 +132,17 @@ def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
 
 def encode_outcomes(outcomes: Iterable[tuple[int, Outcome]]) -> bytes:
     return orjson.dumps([(number, *_outcome_row(outcome)) for number, outcome in outcomes])
+
+
+def encode_numbers(outcomes: Iterable[tuple[int, Outcome]]) -> bytes:
+    """What stands in a reply's `NUMBERS_FIELD`: the numbers with commas between them, in every version."""
+    return b",".join([b"%d" % number for number, _ in outcomes])
+
+
+def answered_numbers(fields: Mapping[bytes, bytes]) -> list[int]:
+    """The numbers that a reply answers, without reading its payload. The previous release does not list them."""
+    text = fields.get(NUMBERS_FIELD, b"")
+    return [int(number) for number in text.split(b",")] if _NUMBERS.fullmatch(text) else []
 
 
 def decode_outcomes(payload: bytes) -> list[tuple[int, Outcome | None]]:

@@ -39,10 +39,10 @@ class Record(PendingRequest[Command, Outcome]):
         self.entry: Entry | None = None
 
     def answer(self, outcome: Outcome | None) -> None:
-        """Whatever a leader said, even if it is nothing that this release understands."""
+        """Whatever a leader said; None if this release cannot read it."""
         self.state = ANSWERED
         if outcome is None:
-            self.set_exception(OutcomeUnknown("the leader's answer is of a later release"))
+            self.set_exception(OutcomeUnknown("this release cannot read the leader's answer"))
         else:
             self.set_result(outcome)
 

@@ -27,7 +27,7 @@ _READ_BLOCK_MS = 1_000
 
 
 class ReplyReader:
-    """Hands every batch of outcomes under `key` to `deliver`; None is an outcome that this release does not know."""
+    """Hands every batch of outcomes under `key` to `deliver`; None is an outcome that this release cannot read."""
 
     def __init__(self, link: StreamLink, key: str, deliver: Callable[[list[tuple[int, Outcome | None]]], None]) -> None:
         self._link = link
@@ -63,16 +63,22 @@ class ReplyReader:
         return streams[0][1] if streams else []
 
     def _receive(self, fields: dict[bytes, bytes]) -> None:
+        outcomes = self._read_outcomes(fields)
+        if outcomes is None:
+            # Whoever is not listed hears by time-out that nobody knows.
+            outcomes = [(number, None) for number in messages.answered_numbers(fields)]
+        self._deliver(outcomes)
+
+    def _read_outcomes(self, fields: dict[bytes, bytes]) -> list[tuple[int, Outcome | None]] | None:
+        """None for a reply whose payload cannot be read."""
         try:
             version = messages.version_of(fields)
-            if version > messages.VERSION:
-                # Nobody answers a version 1 command like this. Its askers hear by time-out that nobody knows.
+            if version > messages.VERSION:  # no release should answer our commands like this
                 self._warn_of_version(
                     "dropped a purchase reply of version %d: this release reads %d", version, messages.VERSION
                 )
-                return
-            outcomes = messages.decode_outcomes(fields[messages.OUTCOMES_FIELD])
+                return None
+            return messages.decode_outcomes(fields[messages.OUTCOMES_FIELD])
         except (KeyError, ValueError) as error:
             log.error("dropped an unreadable purchase reply: %s", error)
-            return
-        self._deliver(outcomes)
+            return None

@@ -115,10 +115,7 @@ class PurchaseServer:
                 entry.inbox.held.discard(entry.id)
         commands: list[RedisCommand] = []
         for (key, version), outcomes in replies.items():
-            payload = messages.encode_outcomes(outcomes)
-            commands.append(
-                ("XADD", key, "*", messages.VERSION_FIELD, version, messages.OUTCOMES_FIELD, payload),
-            )
+            commands.append(("XADD", key, "*", *_reply_fields(version, outcomes)))
             commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
         if commands:
@@ -201,3 +198,11 @@ class PurchaseServer:
             ("PEXPIRE", key, _DEAD_LETTERS_MS),
             ("XDEL", inbox.key, entry_id),
         )
+
+
+def _reply_fields(version: int, outcomes: list[tuple[int, Outcome]]) -> RedisCommand:
+    return (
+        *(messages.VERSION_FIELD, version),
+        *(messages.NUMBERS_FIELD, messages.encode_numbers(outcomes)),
+        *(messages.OUTCOMES_FIELD, messages.encode_outcomes(outcomes)),
+    )

@@ -67,7 +67,8 @@ class Leader:
         outcomes = [(number, self._decide(command)) for number, command in chosen]
         left.difference_update(number for number, _ in chosen)
         if outcomes and not is_lost:
-            self.reply(batch.reply_to, messages.encode_outcomes(outcomes))
+            numbers = messages.encode_numbers(outcomes)
+            self.reply(batch.reply_to, messages.encode_outcomes(outcomes), numbers=numbers)
         if not left:
             self.redis.perform(("XDEL", messages.inbox_key(sale), entry_id))
 
@@ -75,10 +76,13 @@ class Leader:
         for entry in self.entries():
             self.answer(entry)
 
-    def reply(self, reply_to: str, payload: bytes, version: int | None = messages.VERSION) -> None:
-        """Add a reply entry; without a version, it is one of the first release."""
-        named = () if version is None else (messages.VERSION_FIELD, version)
-        self.redis.perform(("XADD", reply_to, "*", *named, messages.OUTCOMES_FIELD, payload))
+    def reply(
+        self, reply_to: str, payload: bytes, version: int | None = messages.VERSION, *, numbers: bytes | None = None
+    ) -> None:
+        """Add a reply entry; without a version or numbers, it is one of the release that did not write them."""
+        versioned = () if version is None else (messages.VERSION_FIELD, version)
+        numbered = () if numbers is None else (messages.NUMBERS_FIELD, numbers)
+        self.redis.perform(("XADD", reply_to, "*", *versioned, *numbered, messages.OUTCOMES_FIELD, payload))
 
     def _decide(self, command: Command) -> Outcome:
         earlier = self._sold.get(command.request_id)

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from flash.domain import Outcome, Refusal, Refused, Repeated, RequestId, Sold
+from flash.domain import Outcome, Refusal, Refused, Repeated, RequestId, SaleId, Sold
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
@@ -181,6 +181,39 @@ async def test_only_the_commands_whose_answers_were_lost_are_added_again(mock_cl
         assert world.leader.request_ids() == ids(lost)
         await world.answer_all()
         assert isinstance(world.results[lost], Repeated), "it was sold already, and is not sold again"
+
+
+async def test_an_entry_whose_id_now_belongs_to_another_is_added_again(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(1)
+        world.redis.lose_everything()
+        theirs = messages.CommandBatch("{web:other}:replies", 5000, [(1, a_command(9))])
+        fields = (messages.COMMANDS_FIELD, messages.encode_commands(theirs))
+        their_id = world.redis.perform(("XADD", messages.inbox_key(SaleId(1)), "*", *fields))
+        assert [entry.id for entry in world.client._entries] == [their_id], "Redis gives ids out again"
+        await world.advance(SWEEP_SECONDS)
+        assert world.leader.request_ids() == ids(9, 1)
+
+
+async def test_what_is_given_up_before_the_answer_to_its_xadd_is_never_added_again(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        gate = trio.Event()
+
+        async def wait(_name: str, _commands: tuple[object, ...]) -> None:
+            await gate.wait()
+
+        world.sender.faults.on_after = wait
+        await world.ask(1)
+        await world.ask(2)
+        assert world.leader.request_ids() == ids(1), "it stands in the inbox, and the client does not know yet"
+        world.askers[1].cancel()
+        await wait_all_tasks_blocked()
+        gate.set()
+        await wait_all_tasks_blocked()
+        assert world.leader.request_ids() == ids(1, 2)
+        world.redis.lose_everything()
+        await world.advance(SWEEP_SECONDS)
+        assert world.leader.request_ids() == ids(2), "nobody waits for the other one"
 
 
 @pytest.mark.parametrize("is_applied", [False, True])
@@ -360,6 +393,39 @@ async def test_a_reply_that_cannot_be_read_is_logged_and_its_asker_told_in_time(
         assert isinstance(world.results[2], Sold)
         await world.advance(TIMEOUT_SECONDS + 0.2)
         assert isinstance(world.results[1], OutcomeUnknown)
+
+
+@pytest.mark.parametrize(("version", "payload"), [(2, b"\x93 of the next release"), (1, b"[[garbage")])
+async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_told_at_once(
+    mock_clock: MockClock, caplog: pytest.LogCaptureFixture, version: int, payload: bytes
+) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2, 4, 6)
+        ((_, _, batch),) = world.leader.entries()
+        numbers = {int(command.code.checkout_id): number for number, command in batch.commands}
+        listed = b"%d,%d,999" % (numbers[2], numbers[6])
+        world.leader.reply(batch.reply_to, payload, version, numbers=listed)
+        await wait_all_tasks_blocked()
+        assert {number: type(result) for number, result in world.results.items()} == {
+            2: OutcomeUnknown,
+            6: OutcomeUnknown,
+        }
+        assert "dropped" in caplog.text
+        await world.answer_all()
+        assert isinstance(world.results[4], Sold), "who was not listed still waits"
+        assert isinstance(world.results[2], OutcomeUnknown)
+        assert world.is_idle()
+
+
+async def test_a_reply_that_can_be_read_counts_for_more_than_the_numbers_beside_it(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, _, batch),) = world.leader.entries()
+        ((number, _),) = batch.commands
+        payload = messages.encode_outcomes([(number, Refused(Refusal.SOLD_OUT))])
+        world.leader.reply(batch.reply_to, payload, numbers=b"not, numbers")
+        await wait_all_tasks_blocked()
+        assert world.results[2] == Refused(Refusal.SOLD_OUT)
 
 
 async def test_entries_say_their_version_beside_what_the_previous_release_reads(mock_clock: MockClock) -> None:

@@ -53,6 +53,18 @@ def test_outcomes_arrive_as_they_were_sent(outcome: Outcome) -> None:
     assert messages.decode_outcomes(messages.encode_outcomes([(4, outcome)])) == [(4, outcome)]
 
 
+def test_the_numbers_that_a_reply_answers_are_read_without_its_payload() -> None:
+    numbers = messages.encode_numbers([(4, Refused(Refusal.SOLD_OUT)), (17, Sold(PURCHASE))])
+    assert numbers == b"4,17", "every version writes them so"
+    assert messages.answered_numbers({b"v": b"2", b"n": numbers, b"o": b"\x93"}) == [4, 17]
+
+
+@pytest.mark.parametrize("numbers", [b"", b",", b"1,", b"1, 2", b"-1", b"1_0", b"\xff", b"9" * 5000])
+def test_numbers_that_are_none_name_nobody(numbers: bytes) -> None:
+    assert messages.answered_numbers({b"n": numbers}) == []
+    assert messages.answered_numbers({}) == [], "the previous release lists none"
+
+
 def test_commands_for_another_sale_are_not_taken() -> None:
     with pytest.raises(ValueError, match="sale 8"):
         messages.decode_commands(messages.encode_commands(BATCH), SaleId(8))

@@ -8,10 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import orjson
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash.actors.mailbox import Mailbox
 from flash.domain import Outcome, Refusal, Refused, SaleId
+from flash.errors import Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.messages import CommandBatch, encode_commands
 from flash.purchase_rpc.server import CROWDED_COMMANDS, Delivery, PurchaseServer
@@ -108,7 +109,7 @@ async def nothing_comes(mailbox: Mailbox[Delivery], seconds: float) -> bool:
     return True
 
 
-async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: NewLink) -> None:
+async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
         with site.server.open(ONE) as mailbox:
@@ -121,7 +122,9 @@ async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: Ne
             assert all(now + 25 < d.expires_at <= now + 30 for d in deliveries)
 
 
-async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_before(new_link: NewLink) -> None:
+async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_before(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         entry_id = await site.add(1, 2, 3)
         with site.server.open(ONE) as mailbox:
@@ -135,7 +138,9 @@ async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_bef
             assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT)]], "a dropped command has no answer"
 
 
-async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whole(new_link: NewLink) -> None:
+async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whole(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
         await site.add(3)
@@ -147,7 +152,7 @@ async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whol
             assert await nothing_comes(mailbox, QUIET_SECONDS)
 
 
-async def test_another_process_finds_what_its_predecessor_left(new_link: NewLink) -> None:
+async def test_another_process_finds_what_its_predecessor_left(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as first:
         await first.add(1)
         with first.server.open(ONE) as mailbox:
@@ -157,7 +162,9 @@ async def test_another_process_finds_what_its_predecessor_left(new_link: NewLink
             assert numbers(await take(mailbox, 1)) == [1]
 
 
-async def test_an_entry_that_is_held_is_not_delivered_twice_by_reading_from_the_beginning(new_link: NewLink) -> None:
+async def test_an_entry_that_is_held_is_not_delivered_twice_by_reading_from_the_beginning(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         await site.add(1)
         with site.server.open(ONE) as mailbox:
@@ -167,7 +174,7 @@ async def test_an_entry_that_is_held_is_not_delivered_twice_by_reading_from_the_
             assert await site.standing() == []
 
 
-async def test_entries_are_found_although_ids_have_started_again_lower() -> None:
+async def test_entries_are_found_although_ids_have_started_again_lower(autojump_clock: MockClock) -> None:
     redis = RedisTwin()
     async with a_site(lambda: RedisLinkTwin(redis)) as site:
         with site.server.open(ONE) as mailbox:
@@ -200,7 +207,9 @@ async def test_an_inbox_opened_again_while_a_read_is_under_way_starts_from_its_b
             assert numbers(await take(mailbox, 2)) == [1, 2]
 
 
-async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_decides_it(new_link: NewLink) -> None:
+async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_decides_it(
+    new_link: NewLink, clock: MockClock
+) -> None:
     async with a_site(new_link) as site:
         await site.add(1, ttl_ms=20)
         await trio.sleep(0.05)  # Redis's clock has to move
@@ -210,7 +219,19 @@ async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_dec
             assert expired.expires_at <= trio.current_time() < fresh.expires_at
 
 
-async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: NewLink) -> None:
+async def test_no_command_lives_longer_because_the_clock_of_redis_was_set_back(mock_clock: MockClock) -> None:
+    redis = RedisTwin()
+    async with a_site(lambda: RedisLinkTwin(redis)) as site:
+        await site.add(1, ttl_ms=30_000)
+        redis.set_clock(-3600)
+        with site.server.open(ONE) as mailbox:
+            await wait_all_tasks_blocked()
+            mock_clock.jump(1.0)  # ends the read that was under way without this inbox
+            (delivery,) = await take(mailbox, 1)
+            assert delivery.expires_at == trio.current_time() + 30
+
+
+async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(*range(CROWDED_COMMANDS + 1))
         with site.server.open(ONE) as crowded, site.server.open(TWO) as other:
@@ -225,7 +246,21 @@ async def test_a_crowded_mailbox_is_not_read_further_while_others_are(new_link: 
             assert numbers(await take(crowded, 1)) == [1]
 
 
-async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink) -> None:
+async def test_a_crowded_inbox_is_read_again_soon_after_its_actor_has_caught_up(autojump_clock: MockClock) -> None:
+    redis = RedisTwin()
+    async with a_site(lambda: RedisLinkTwin(redis)) as site:
+        await site.add(*range(CROWDED_COMMANDS))
+        with site.server.open(ONE) as mailbox:
+            await until(lambda: len(mailbox) == CROWDED_COMMANDS)
+            await site.add(1)
+            await trio.sleep(0.1)
+            await take(mailbox, CROWDED_COMMANDS)
+            caught_up_at = trio.current_time()
+            assert numbers(await take(mailbox, 1)) == [1]
+            assert trio.current_time() - caught_up_at < 0.05
+
+
+async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
         await site.add(3, reply_to="{web:b}:replies")
@@ -246,7 +281,7 @@ async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_li
     ids=["no JSON", "no commands", "an empty batch", "a version that is none", "version 0"],
 )
 async def test_a_dead_letter_is_moved_aside_and_what_stands_behind_it_delivered(
-    new_link: NewLink, caplog: pytest.LogCaptureFixture, fields: dict[bytes, bytes]
+    new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture, fields: dict[bytes, bytes]
 ) -> None:
     async with a_site(new_link) as site:
         await site.add_raw(fields)
@@ -258,8 +293,29 @@ async def test_a_dead_letter_is_moved_aside_and_what_stands_behind_it_delivered(
         assert "is a dead letter" in caplog.text
 
 
+async def test_a_dead_letter_that_cannot_be_moved_is_met_again_with_all_that_stands_behind_it(
+    autojump_clock: MockClock,
+) -> None:
+    redis = RedisTwin()
+    writer = RedisLinkTwin(redis)
+    links = iter([RedisLinkTwin(redis), writer, RedisLinkTwin(redis)])
+    async with a_site(lambda: next(links)) as site:
+        writer.faults.fail_before(Unavailable("not there"))
+        with site.server.open(ONE) as mailbox:
+            before = await site.add(1)
+            dead = {b"c": b"[]"}
+            await site.add_raw(dead)
+            behind = await site.add(2)
+            started_at = trio.current_time()
+            assert numbers(await take(mailbox, 2)) == [1, 2]
+            assert trio.current_time() - started_at < QUIET_SECONDS / 2, "not only once the inbox has been quiet"
+            assert await site.dead_letters() == [dead]
+            assert await site.standing() == [before, behind]
+            assert await nothing_comes(mailbox, QUIET_SECONDS), "what stood before it was delivered once"
+
+
 async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_gone(
-    new_link: NewLink, caplog: pytest.LogCaptureFixture
+    new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_site(new_link) as site:
         await site.link.execute(("SET", messages.inbox_key(ONE), "not a stream"))
@@ -270,7 +326,7 @@ async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_go
             assert numbers(await take(mailbox, 1)) == [1]
 
 
-async def test_a_notification_wakes_up_every_process_once(new_link: NewLink) -> None:
+async def test_a_notification_wakes_up_every_process_once(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as one, a_site(new_link) as other:
         await wait_all_tasks_blocked()
         before = (one.woken, other.woken)
@@ -285,7 +341,7 @@ async def test_a_notification_wakes_up_every_process_once(new_link: NewLink) -> 
 # Rolling upgrades
 
 
-async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_link: NewLink) -> None:
+async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, version=None)
         with site.server.open(ONE) as mailbox:
@@ -297,8 +353,20 @@ async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_li
         assert fields[b"v"] == b"1"
 
 
+async def test_a_reply_lists_its_numbers_for_who_cannot_read_its_payload(new_link: NewLink, clock: MockClock) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1, 2, 3)
+        with site.server.open(ONE) as mailbox:
+            first, second, third = await take(mailbox, 3)
+            await site.server.send([(first, SOLD_OUT), (second, None), (third, SOLD_OUT)])
+        (answer,) = await site.link.execute(("XREAD", "STREAMS", REPLIES, "0"))
+        ((_, [(_, fields)]),) = streams_of(answer)
+        assert set(fields) == {b"v", b"n", b"o"}
+        assert fields[b"n"] == b"1,3"
+
+
 async def test_an_entry_of_the_next_release_stays_where_it_is_and_is_named_once(
-    new_link: NewLink, caplog: pytest.LogCaptureFixture
+    new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_site(new_link) as site:
         newer = [await site.add_raw({b"v": b"2", b"c": b"\x93 in another encoding"}) for _ in range(3)]
