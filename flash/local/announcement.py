@@ -29,7 +29,7 @@ class _Sale(TypedDict):
 
 
 class Announcement:
-    """Finds out whether every web process answers, and words where the service is and how to buy."""
+    """Checks that every web process answers, and writes the text about where the service is and how to buy."""
 
     def __init__(self, config: Config, ports: Sequence[int], stores: list[Store], data_dir: Path) -> None:
         self._host, self._shown_host = _reachable(config.host)

@@ -110,7 +110,7 @@ def _disk(config: Config) -> Iterator[Finding]:
 
 
 def _existing(path: Path) -> Path:
-    """`path`, or the nearest directory above it that exists, as far as we may look."""
+    """`path`, or the nearest directory above it that exists and that we are allowed to see."""
     return path if os.path.exists(path) else _existing(path.parent)
 
 

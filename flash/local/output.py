@@ -1,4 +1,4 @@
-"""What `flash up` prints, in honcho's format. It goes on quietly when nobody reads any more.
+"""What `flash up` prints, in honcho's format. It carries on silently when nobody reads its output any more.
 
 Colours only on a terminal, and not if `NO_COLOR` is set.
 """

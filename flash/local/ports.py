@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ _TRIES = 20
 
 
 def with_free_ports(config: Config, offsets: Sequence[int]) -> Config:
-    """`config` with a port to which each of `offsets` can be added, and the sum is free. Port 0 means any.
+    """`config` with a port such that port + offset is free for each of `offsets`. Port 0 means any.
 
     Raises `OperatorError` if one of the configured ports is taken.
     """
@@ -39,7 +40,11 @@ def is_free(host: str, port: int) -> bool:
             listener.listen()
     except socket.gaierror:
         raise OperatorError(f"FLASH_HOST={host!r} is not an address of this machine") from None
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
+            raise OperatorError(
+                f"cannot listen on {host}, port {port}: {error.strerror}; set FLASH_HOST and PORT"
+            ) from None
         return False
     return True
 

@@ -93,7 +93,7 @@ class Runner:
             await self._output.pass_on(child.name, child.output())
 
     def _note_running(self) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the list only helps after our violent death
+        with contextlib.suppress(OSError):  # a full disk: the list only matters if we are killed
             self._pid_file.write_text("".join(f"{child.pid} {name}\n" for name, child in self._running.items()))
 
 

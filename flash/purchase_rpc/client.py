@@ -43,12 +43,12 @@ _DEAF_SECONDS = 2.0
 """After this long without an answer from Redis, it is treated as down."""
 SWEEP_SECONDS = 0.5
 _INBOX_MS = 120_000
-"""Each entry makes its inbox live for so long. By then every command in it has expired, so a sale that is over leaves
-no key behind."""
+"""How long each entry keeps its inbox alive. By then every command in it has expired, so a sale that is over leaves no
+key behind."""
 
 
 class PurchaseClient:
-    """At most `waiting_max` commands wait for an outcome, each for `timeout_seconds` and a moment.
+    """At most `waiting_max` commands wait for an outcome, each for `timeout_seconds` and up to 0.1 s more.
 
     `sender` and `listener` are two links, since the second one blocks in Redis.
     """

@@ -38,7 +38,7 @@ _DEAD_LETTERS_MS = 7 * 86_400_000
 """How long dead letters are kept for somebody to look at."""
 _RETRY_SECONDS = 0.2
 _REPLY_STREAM_MS = 60_000
-"""Each reply makes its stream live for so long: how long it outlives its web process."""
+"""How long each reply keeps its stream alive, and so how long the stream may outlive its web process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -102,7 +102,7 @@ class PurchaseServer:
         await self._writer.execute(("XADD", messages.WAKE_UP_STREAM, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
-        """Reply, then delete the entries that are done. None as outcome: dropped, since nobody waits for it."""
+        """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it."""
         replies: defaultdict[tuple[str, int], list[tuple[int, Outcome]]] = defaultdict(list)
         done: defaultdict[str, list[bytes]] = defaultdict(list)
         for delivery, outcome in answers:

@@ -60,4 +60,4 @@ async def test_an_inbox_that_nobody_reads_any_more_does_not_stay_in_redis(valkey
         await leave_early(purchase_client, valkey, 1)
         with redis.from_url(valkey.url) as client:
             seconds_left = client.ttl(INBOX)
-    assert 60 < seconds_left <= 120, "not before the last command in it is void, and not for ever"
+    assert 60 < seconds_left <= 120, "not before its last command has expired, and not for ever"

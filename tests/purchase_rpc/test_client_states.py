@@ -307,7 +307,7 @@ async def test_a_batch_that_could_not_be_sent_says_whether_anything_was_started(
         assert world.leader.request_ids()[-1:] == ids(2), "the next batch is another one's matter"
 
 
-async def test_a_redis_that_says_nothing_for_two_seconds_ends_every_waiting(mock_clock: MockClock) -> None:
+async def test_after_two_seconds_of_silence_from_redis_nobody_waits_any_longer(mock_clock: MockClock) -> None:
     async with a_world(mock_clock, link_seconds=1.0) as world:
         await world.ask(1)
         world.listener.faults.fail_before(AWAY, times=math.inf)

@@ -75,7 +75,7 @@ async def test_renewing_and_asking_again_both_count_from_now_on(open_leases: Ope
         assert await other.acquire(["renewed", "asked again"]) == []
 
 
-async def test_nothing_asked_is_nothing_got(open_leases: OpenLeases) -> None:
+async def test_a_call_without_keys_returns_nothing(open_leases: OpenLeases) -> None:
     async with open_leases(LONG) as new_host:
         one = new_host()
         assert await one.acquire([]) == []

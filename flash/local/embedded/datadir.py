@@ -78,7 +78,7 @@ def _has_room(folder: Path) -> bool:
 
 
 def give(path: Path, uid: int) -> None:
-    """Make `uid` the owner of our tree at `path`, if we are root. The top goes last: it tells whether all is done."""
+    """Make `uid` the owner of our tree at `path`, if we are root. The top goes last, as the sign that all is done."""
     if os.geteuid() != 0 or path.lstat().st_uid == uid:
         return
     for folder, folders, files in os.walk(path, topdown=False):

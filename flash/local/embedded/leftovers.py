@@ -1,7 +1,7 @@
 """Processes that are not our children: what a killed run has left behind, and what a store has started itself.
 
 psutil comes with the embedded stores only, so it is imported where there is a process to look at. A pid alone proves
-nothing, since the system uses numbers again: something in the process must say that it is ours before it is touched.
+nothing, since the system reuses pids: something in the process must say that it is ours before it is touched.
 """
 
 from __future__ import annotations

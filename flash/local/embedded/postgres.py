@@ -1,7 +1,7 @@
 """PostgreSQL from its wheel, on a unix socket alone, with every setting that keeps commits durable.
 
 It refuses to run as root or as a user without a name, so it may run as another user, who may not be able to reach our
-binaries, data and sockets: then copies and other places are found, and no mode of an existing directory is changed.
+binaries, data and sockets. Then copies are made and other places used; no existing directory's mode is changed.
 """
 
 from __future__ import annotations

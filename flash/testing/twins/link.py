@@ -16,7 +16,7 @@ from flash.testing.twins.redis import CommandRefused, RedisTwin
 
 
 class RedisLinkTwin:
-    """One conversation at a time, bounded like the real link's. A frozen Redis is a `faults.on_before` that waits."""
+    """One call at a time, bounded like the real link's. A frozen Redis is a `faults.on_before` that waits."""
 
     def __init__(self, redis: RedisTwin, *, timeout_seconds: float = 5.0) -> None:
         self.faults = Faults()
