@@ -236,9 +236,13 @@ def mask(text: str) -> str:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment for a child process: ours with `changes`, without what steers PostgreSQL's programs."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return {**inherited, **changes}
+    """The environment for a child process: ours with `changes`. What DATABASE_URL leaves out may be in PGUSER etc."""
+    return {**os.environ, **changes}
+
+
+def postgres_environment(**changes: str) -> dict[str, str]:
+    """`environment` for a server or program of an embedded PostgreSQL, without what would steer it elsewhere."""
+    return {name: value for name, value in environment(**changes).items() if not name.startswith("PG")}
 
 
 def _shown(value: object) -> str:

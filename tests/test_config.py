@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flash.config import Config, environment, mask
+from flash.config import Config, environment, mask, postgres_environment
 from flash.domain import CheckoutId, Code, Command, RequestId, SaleId
 from flash.errors import ConfigError
 from flash.purchase_rpc.messages import CommandBatch, decode_commands, encode_commands, reply_key
@@ -185,7 +185,8 @@ def test_the_table_of_settings_holds_no_password() -> None:
     assert "hunter2" not in repr(config.lines())
 
 
-def test_a_child_inherits_nothing_that_steers_the_programs_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_programs_of_postgresql_do_not_inherit_what_steers_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "elsewhere")
-    assert "PGHOST" not in environment()
-    assert environment(PORT="1")["PORT"] == "1"
+    assert environment(PORT="1").items() >= {"PGHOST": "elsewhere", "PORT": "1"}.items()
+    assert "PGHOST" not in postgres_environment()
+    assert postgres_environment(PORT="1")["PORT"] == "1"

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from flash.config import environment
+from flash.config import postgres_environment
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schema.sql"
@@ -76,7 +76,7 @@ def psql(server: EmbeddedPostgres, sql: str, *, database: str = "postgres") -> s
         input=sql,
         capture_output=True,
         text=True,
-        env=environment(),
+        env=postgres_environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr

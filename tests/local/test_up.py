@@ -22,6 +22,7 @@ from flash.local.runner import pid_file
 from tests.certificates import make_certificate
 from tests.local.running import (
     GONE_SECONDS,
+    Up,
     flash_up,
     procfile,
 )
@@ -168,6 +169,29 @@ def test_given_urls_are_used_and_no_store_is_started(folder: Path, postgres: str
     assert not (folder / "data" / "postgres").exists()
 
 
+def test_what_a_given_url_leaves_out_reaches_the_processes_too(folder: Path, postgres: str) -> None:
+    url = postgres.replace("//flash@", "//")
+    with flash_up(folder / "data", "-c", "web=1,inventory=1", DATABASE_URL=url, PGUSER="flash") as up:
+        assert '"Purchase successful"' in buy(up)
+        up.stop(signal.SIGTERM)
+
+
+def test_variables_meant_for_another_postgresql_do_not_disturb_the_embedded_one(folder: Path) -> None:
+    with flash_up(
+        folder / "data", "-c", "web=1,inventory=1",
+        PGHOST="elsewhere", PGPORT="1", PGUSER="nobody", PGDATABASE="none", PGSSLMODE="require",
+    ) as up:  # fmt: skip
+        assert '"Purchase successful"' in buy(up)
+        up.stop(signal.SIGTERM)
+
+
+def buy(up: Up) -> str:
+    """What the printed purchase command answers."""
+    command = up.read_until("purchase +(curl .*)").group(1)
+    up.read_until("stop +Ctrl-C")
+    return subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+
+
 def test_a_dot_env_file_overrides_nothing(folder: Path) -> None:
     (folder / ".env").write_text("DATABASE_URL=postgresql://elsewhere/x\n")
     stubs = procfile(folder, web="web")
@@ -180,10 +204,7 @@ def test_a_dot_env_file_overrides_nothing(folder: Path) -> None:
 def test_the_printed_commands_buy_an_item_of_the_real_service_in_an_empty_directory(folder: Path) -> None:
     (folder / "empty").mkdir()
     with flash_up(folder / "data", "-c", "web=1,inventory=1", cwd=folder / "empty") as up:
-        command = up.read_until("purchase +(curl .*)").group(1)
-        up.read_until("stop +Ctrl-C")
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-        assert '"Purchase successful"' in done.stdout
+        assert '"Purchase successful"' in buy(up)
         assert up.stop(signal.SIGTERM) < GONE_SECONDS
         assert "Traceback" not in up.output
         assert up.left_over() == []
@@ -197,10 +218,7 @@ def test_with_a_certificate_the_printed_commands_buy_over_https(folder: Path) ->
         folder / "data", "-c", "web=1,inventory=1", cwd=place, FLASH_TLS_CERT=certificate.name, FLASH_TLS_KEY=key.name
     ) as up:
         up.read_until(r"serving +https://localhost:\d+$")
-        command = up.read_until("purchase +(curl .*)").group(1)
-        up.read_until("stop +Ctrl-C")
-        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
-        assert '"Purchase successful"' in done.stdout
+        assert '"Purchase successful"' in buy(up)
         assert up.stop(signal.SIGTERM) < GONE_SECONDS
 
 

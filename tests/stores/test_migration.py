@@ -18,7 +18,7 @@ import trio
 from flash import bridge
 from flash.cli import main
 from flash.codes import KEY_BYTES
-from flash.config import environment
+from flash.config import postgres_environment
 from flash.domain import CheckoutOutcome, Command, ItemId, MalformedAttempt, RequestId, SaleId, Sold
 from flash.errors import OperatorError, Unavailable
 from flash.inventory import Inventory, decide_all
@@ -70,7 +70,7 @@ def dump(server: EmbeddedPostgres, database: str) -> str:
         [find_postgres() / "pg_dump", "--schema-only", "-h", server.socket_dir, "-U", "flash", database],
         capture_output=True,
         text=True,
-        env=environment(),
+        env=postgres_environment(),
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from flash.config import environment
+from flash.config import postgres_environment
 from flash.errors import OperatorError
 from flash.local.embedded import datadir, leftovers
 from flash.local.embedded.binaries import copy_binaries, find_postgres
@@ -72,7 +72,8 @@ class EmbeddedPostgres(Store):
 
     @property
     def url(self) -> str:
-        return f"postgresql://flash@/flash?host={quote(str(self.socket_dir))}"
+        # the port too: without it, PGPORT would name another socket
+        return f"postgresql://flash@/flash?host={quote(str(self.socket_dir))}&port=5432"
 
     @property
     def home(self) -> Path:
@@ -143,7 +144,7 @@ class EmbeddedPostgres(Store):
                 input=text.encode(),
                 stdout=log,
                 stderr=log,
-                env=environment(LC_ALL="C"),
+                env=postgres_environment(LC_ALL="C"),
                 start_new_session=True,
                 check=False,
             )

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, ClassVar
 
-from flash.config import environment
+from flash.config import postgres_environment
 from flash.errors import OperatorError
 from flash.local.embedded import datadir, leftovers
 from flash.processes.child import Child, Steps
@@ -129,7 +129,7 @@ class Store(ABC):
                 self.name,
                 program,
                 directory=directory,
-                env=environment(LC_ALL="C"),
+                env=postgres_environment(LC_ALL="C"),
                 stdout=log,
                 stderr=log,
                 own_session=True,  # the terminal's Ctrl-C is for us alone
