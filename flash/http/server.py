@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import trio
+import trio.lowlevel
 from hypercorn.config import Sockets
 from hypercorn.trio.run import worker_serve
 from hypercorn.utils import wrap_app
@@ -26,6 +28,8 @@ from flash.http.connection_set import ConnectionSet
 from flash.http.hypercorn_guard import GuardedConfig
 from flash.http.limits import HEAD_MAX_BYTES, Limits
 from flash.http.listener import address_of, listen
+
+_CLOSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,16 @@ async def serve(
     After `stop` it takes at most `limits.drain_seconds` and about half a second, whatever the connections do.
     Raises `OperatorError`.
     """
+    # A second descriptor: what the kernel has connected when Hypercorn closes the first one would be reset otherwise.
+    is_ours = listener is None
     listener = listener or listen(host, port)
+    backlog = listener.dup() if is_ours and is_builtin and tls is None else None
     connections = ConnectionSet(limits)
     config = _configure(connections, tls)
     config.serve_plain = partial(Connection.serve, app, connections) if is_builtin else None
     sockets = Sockets([listener], [], []) if tls else Sockets([], [listener], [])
     hypercorn_guard.install()
-    async with trio.open_nursery() as sweeping:
+    async with trio.open_nursery() as sweeping, _closing(backlog):
         sweeping.start_soon(connections.sweep)
         async with trio.open_nursery() as nursery:
             await nursery.start(
@@ -92,7 +99,48 @@ async def serve(
             await stop.wait()
             app.draining.set()
             connections.drain()
+            if backlog is not None:
+                await _closed(listener)
+                nursery.start_soon(_serve_backlog, backlog, config)
         sweeping.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _closing(backlog: socket.socket | None) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        if backlog is not None:
+            backlog.close()
+
+
+async def _closed(listener: socket.socket) -> None:
+    """Wait for Hypercorn to close it, a few rounds of the scheduler after the stop."""
+    with trio.move_on_after(_CLOSE_SECONDS):
+        while listener.fileno() >= 0:
+            await trio.lowlevel.checkpoint()
+
+
+async def _serve_backlog(backlog: socket.socket, config: GuardedConfig) -> None:
+    """Serve who had connected before the stop and was not accepted yet. Whoever comes later is refused."""
+    with trio.move_on_after(config.graceful_timeout):
+        async with trio.open_nursery() as nursery:
+            with backlog:  # from the last `accept` to the closing, nothing waits
+                while (connected := _accept_nowait(backlog)) is not None:
+                    if config.serve_plain is not None and not config.connections.is_full:
+                        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
+                        nursery.start_soon(config.serve_plain, stream)
+                    else:
+                        connected.close()
+
+
+def _accept_nowait(listener: socket.socket) -> socket.socket | None:
+    try:
+        connected, _ = listener.accept()
+    except OSError:  # nobody waits any more, or no descriptor is left
+        return None
+    connected.setblocking(False)
+    return connected
 
 
 def _configure(connections: ConnectionSet, tls: Tls | None) -> GuardedConfig:

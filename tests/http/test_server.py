@@ -23,7 +23,7 @@ from flash.http.server import Tls, serve
 from flash.http.strict_h11 import StrictH11
 from flash.testing.client import Client, ConnectionLost, host_and_port, raw
 from tests.certificates import tls_stream
-from tests.http.site import BIG, GET, POST, SECOND, Running, Serving, at_most, descriptors, limits, until
+from tests.http.site import BIG, GET, POST, SECOND, Running, Serving, at_most, descriptors, limits, serving_on, until
 
 # --- input that stops a stock Hypercorn as a whole -------------------------------------------------------------
 
@@ -544,3 +544,30 @@ async def test_the_address_is_announced_once_connections_are_accepted(serving: S
     async with serving() as running:
         assert running.address == f"http://127.0.0.1:{host_and_port(running.address)[1]}"
         await running.assert_answers()
+
+
+async def test_connections_that_wait_to_be_accepted_at_the_stop_are_answered() -> None:
+    """The kernel has connected them; closing the listener at once would reset them."""
+    async with serving_on(True, limits(drain_seconds=1)) as running, trio.open_nursery() as nursery:
+        address = host_and_port(running.address)
+        answers: list[bytes] = []
+
+        async def ask(sock: socket.socket) -> None:
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            async with stream:
+                with at_most(3):
+                    received = b""
+                    while piece := await stream.receive_some(65_536):
+                        received += piece
+            answers.append(received)
+
+        # made and filled in one step of this thread, so that the server accepts none of them before the stop
+        waiting = [socket.create_connection(address) for _ in range(20)]
+        for sock in waiting:
+            sock.sendall(GET + b"\r\n")
+            sock.setblocking(False)
+        running.stop.set()
+        for sock in waiting:
+            nursery.start_soon(ask, sock)
+    assert len(answers) == 20
+    assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers)

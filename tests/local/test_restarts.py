@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,7 +42,8 @@ def test_a_process_that_dies_is_started_again_and_nothing_else_is(folder: Path) 
 
 def test_what_a_dead_process_has_started_is_stopped_before_it_is_started_again(folder: Path) -> None:
     path = folder / "Procfile"
-    path.write_text(f"web: exec python {STUB} web\njob: python {STUB} inventory; echo never\n")  # without `exec`
+    quoted = shlex.quote(str(STUB))
+    path.write_text(f"web: exec python {quoted} web\njob: python {quoted} inventory; echo never\n")  # without `exec`
     with flash_up(folder / "data", "-f", path, "-c", "web=1,job=1") as up:
         shell = int(up.read_until(r"job.1 started \(pid=(\d+)\)").group(1))
         started = int(up.read_until(r"inventory pid=(\d+)").group(1))
@@ -126,7 +128,8 @@ def test_a_process_that_a_killed_run_left_behind_is_ended_by_the_next_start(fold
 
 def test_what_a_killed_run_left_behind_is_ended_though_its_shell_is_gone(folder: Path) -> None:
     path = folder / "Procfile"
-    path.write_text(f"web: exec python {STUB} web\njob: python {STUB} inventory; echo never\n")  # without `exec`
+    quoted = shlex.quote(str(STUB))
+    path.write_text(f"web: exec python {quoted} web\njob: python {quoted} inventory; echo never\n")  # without `exec`
     with flash_up(folder / "data", "-f", path, "-c", "web=1,job=1") as up:
         shell = int(up.read_until(r"job.1 started \(pid=(\d+)\)").group(1))
         started = int(up.read_until(r"inventory pid=(\d+)").group(1))
