@@ -51,11 +51,15 @@ async def _measure(suite: Suite, timeout: float, database_url: str | None) -> bo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(interrupt)
             with measuring:
-                await suite.run(database_url)
+                try:
+                    await suite.run(database_url)
+                except* FlashError:
+                    if not is_interrupted:  # what is being stopped may seem to have died
+                        raise
             nursery.cancel_scope.cancel()
     if measuring.cancelled_caught and not is_interrupted:
         raise OperatorError(f"not finished after {timeout:.0f} seconds: raise --timeout, or measure less")
-    return not measuring.cancelled_caught
+    return not is_interrupted
 
 
 if __name__ == "__main__":

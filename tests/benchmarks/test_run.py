@@ -215,7 +215,7 @@ def test_an_interrupted_run_leaves_no_process_and_no_file(how: signal.Signals, s
     started = psutil.Process(process.pid).children(recursive=True)
     assert started
     process.send_signal(how)
-    process.communicate(timeout=30)
-    assert process.returncode == 130
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130, stderr
     assert psutil.wait_procs(started, timeout=10)[1] == []
     assert list(short.iterdir()) == []
