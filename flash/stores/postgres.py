@@ -244,13 +244,18 @@ def _translated(lost: type[FlashError]) -> Iterator[None]:
     """Raise errors of the connection and the server as ours. An error in the statement itself passes through."""
     try:
         yield
-    except asyncpg.TransactionRollbackError as error:  # a deadlock, say: PostgreSQL has undone all of it
+    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:  # PostgreSQL has undone all of it
         raise Unavailable(f"PostgreSQL rolled back: {reason_of(error)}") from error
     except asyncpg.ReadOnlySQLTransactionError as error:  # a primary that has become a standby, or was closed
         raise Unavailable(f"PostgreSQL takes no writes: {reason_of(error)}") from error
     except (*_LOST, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
         raise lost(f"PostgreSQL did not answer: {reason_of(error)}") from error
-    except (asyncpg.InternalServerError, asyncpg.PostgresIOError, asyncpg.LockNotAvailableError) as error:
+    except (
+        asyncpg.InternalServerError,
+        asyncpg.PostgresIOError,
+        asyncpg.LockNotAvailableError,
+        asyncpg.StatementCompletionUnknownError,  # of the class "rolled back", but the server does not know either
+    ) as error:
         raise lost(f"PostgreSQL failed: {reason_of(error)}") from error
 
 
