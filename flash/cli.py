@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from flash import __version__, table
+from flash import __version__
 from flash.config import Config, mask, settings
 from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, first_of
 
@@ -103,6 +103,8 @@ def _audit(config: Config, options: argparse.Namespace) -> int:
 
 
 def _config(config: Config, options: argparse.Namespace) -> int:
+    from flash.audit import table
+
     for warning in config.warnings():
         sys.stderr.write(f"flash: warning: {warning}\n")
     if options.json:

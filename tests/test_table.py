@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flash import table
+from flash.audit import table
 
 
 def test_texts_are_aligned_to_the_left_and_no_line_ends_in_blanks() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from flash import table
+from flash.audit import table
 from flash.audit.report import CheckResult, Report, Row, SaleSummary
 from flash.domain import CheckoutOutcome
 

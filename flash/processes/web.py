@@ -33,7 +33,7 @@ from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
-from flash.stores.code_key import read_code_key
+from flash.stores.keys import read_secrets
 from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
 from flash.stores.sales import Sales
@@ -143,7 +143,8 @@ async def _build(
     config: Config, stop: trio.Event, database: Postgres, ping_redis: Run, purchase_client: PurchaseClient
 ) -> tuple[App, Sequence[Run]]:
     """The application, and the workers that it asks."""
-    codes = Codes(await wait_until("PostgreSQL", stop, partial(read_code_key, database)))
+    secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
+    codes = Codes(secrets.code_key)
     store, sales = Checkouts(database, config.code_ttl_seconds), Sales(database)
     checkouts: Batcher[Attempt | MalformedAttempt, RecordedAttempt] = Batcher(
         "checkouts",

@@ -16,7 +16,7 @@ from importlib.resources.abc import Traversable
 
 import flash
 from flash.errors import OperatorError, reason_of
-from flash.stores.code_key import FIND_CODE_KEY, make_code_key
+from flash.stores.keys import has_secrets, make_secrets
 from flash.stores.postgres import PermissionDenied, Row, Session, StatementError, open_postgres
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ FROM pg_tables WHERE schemaname = ANY(current_schemas(false))
 """
 APPLIED = "SELECT version, name, requires, checksum FROM schema_migrations ORDER BY version"
 
-# All that the service needs. It never changes or deletes a checkout, a purchase or the key.
+# All that the service needs. It never changes or deletes a checkout, a purchase or a secret.
 GRANTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sales TO {role};
@@ -92,7 +92,7 @@ class Schema:
     version: int
     pending: tuple[Migration, ...]
     is_recorded: bool
-    has_code_key: bool
+    has_secrets: bool
 
 
 def read_migrations(folder: Traversable = MIGRATIONS) -> list[Migration]:
@@ -108,7 +108,7 @@ def read_migrations(folder: Traversable = MIGRATIONS) -> list[Migration]:
 
 
 async def migrate(url: str, *, migrations: Sequence[Migration] | None = None, grant_to: str | None = None) -> Schema:
-    """Apply what is missing and make the code key. Repeating it, or running it in several processes at once, is safe.
+    """Apply what is missing and make the secrets. Repeating it, or running it in several processes at once, is safe.
 
     `grant_to` names a role that gets the rights which the service needs. If nothing is missing nothing is written, so
     a role without rights on the schema may call this too. Returns what is there now.
@@ -127,7 +127,7 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None, gr
     ):
         try:
             found = await database.run(_look, known)
-            if not found.pending and found.has_code_key and grant_to is None:
+            if not found.pending and found.has_secrets and grant_to is None:
                 return found
             return await patient_database.run(_upgrade, known, grant_to)
         except PermissionDenied as error:
@@ -145,7 +145,7 @@ async def _upgrade(session: Session, known: Sequence[Migration], grant_to: str |
             await session.execute(CREATE_SCHEMA_MIGRATIONS)
         for migration in found.pending:
             await _apply(session, migration)
-        await make_code_key(session)
+        await make_secrets(session)
         if grant_to is not None:
             schema, role = await _quoted(session, grant_to)
             await session.execute(GRANTS.format(schema=schema, role=role))
@@ -181,7 +181,7 @@ async def _look(session: Session, known: Sequence[Migration]) -> Schema:
         version=max(versions, default=int(server["has_tables"])),
         pending=pending,
         is_recorded=server["is_recorded"],
-        has_code_key=not pending and await session.fetchval(FIND_CODE_KEY) is not None,
+        has_secrets=not pending and await has_secrets(session),
     )
 
 
@@ -209,7 +209,7 @@ def _permission_text(found: Schema | None, known: Sequence[Migration], error: Ba
         )
     if not found.pending:
         return (
-            f"the database has no code key yet, and this role may not make one ({reason_of(error)}): "
+            f"the database has no secrets yet, and this role may not make them ({reason_of(error)}): "
             "run `flash migrate` with the DATABASE_URL of the tables' owner"
         )
     return (

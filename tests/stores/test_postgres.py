@@ -11,7 +11,7 @@ from flash.domain import SaleId
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedPostgres
 from flash.stores import trio_asyncpg
-from flash.stores.code_key import read_code_key
+from flash.stores.keys import read_secrets
 from flash.stores.migration import migrate
 from flash.stores.postgres import Session, open_postgres, ssl_options
 from tests.stores.database import an_attempt, name_of, opened, run_sql, stores_of
@@ -82,9 +82,9 @@ async def test_there_is_no_code_key_until_somebody_migrates(postgres: str) -> No
         open_postgres(postgres, connections_max=1, timeout_seconds=5, name="test") as database,
     ):
         with pytest.raises(Unavailable, match="run `flash migrate`"):
-            await read_code_key(database)
+            await read_secrets(database)
         await migrate(postgres)
-        assert await read_code_key(database) == await read_code_key(database)
+        assert await read_secrets(database) == await read_secrets(database)
 
 
 @pytest.mark.parametrize(
