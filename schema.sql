@@ -15,6 +15,8 @@ CREATE TABLE sales (
     -- the fence: it only rises, and a purchase commits only under the present one
     epoch         bigint      NOT NULL DEFAULT 0 CHECK (epoch >= 0),
     sold_out_at   timestamptz,
+    -- a database that takes over with less may count the same epoch again: the token tells the two terms apart
+    term_token    bytea       CHECK (octet_length(term_token) = 16),
     -- a sale closes when its last item goes, not before and not later
     CHECK ((sold = stock) = (sold_out_at IS NOT NULL)),
     -- one item belongs to one sale
@@ -34,13 +36,16 @@ CREATE TABLE checkouts (
     sale_id      bigint,
     item_id      bigint,
     user_id      text,
-    -- the random part of the code; the rest of the code is sale_id, id and a keyed tag
+    -- the random part of a code of release 0.1; the next release drops it
     secret       bytea       CHECK (octet_length(secret) = 16),
     -- the query string of a malformed attempt as it came, cut at 1,024 bytes
     query        bytea       CHECK (octet_length(query) <= 1024),
+    -- what stands for the buyer in the code: a code proves itself by this row
+    user_digest  bytea       CHECK (octet_length(user_digest) = 16),
     -- a code always has its sale, item and buyer
-    CHECK ((outcome = 'issued') = (secret IS NOT NULL)),
-    CHECK (secret IS NULL OR (sale_id IS NOT NULL AND item_id IS NOT NULL AND user_id IS NOT NULL))
+    CONSTRAINT checkouts_issued_check CHECK ((outcome = 'issued') = (secret IS NOT NULL OR user_digest IS NOT NULL)),
+    CONSTRAINT checkouts_code_check
+        CHECK (outcome <> 'issued' OR (sale_id IS NOT NULL AND item_id IS NOT NULL AND user_id IS NOT NULL))
 );
 
 CREATE TABLE purchases (
@@ -59,10 +64,20 @@ CREATE TABLE purchases (
     UNIQUE (sale_id, user_id, slot)
 );
 
--- The key of the codes' tags. The first migration run makes it.
+-- The deployment's id, the key of its messages in Redis, and the key of the users' digests. The first migration run makes
+-- them.
 CREATE TABLE secrets (
     name  text  PRIMARY KEY,
     value bytea NOT NULL
+);
+
+-- The keys of the codes' tags. `flash keys rotate` adds one.
+CREATE TABLE code_keys (
+    id         smallint    PRIMARY KEY CHECK (id BETWEEN 1 AND 255),
+    value      bytea       NOT NULL CHECK (octet_length(value) = 32),
+    made_at    timestamptz NOT NULL DEFAULT now(),
+    -- some time after it was made, when every process has read it
+    signs_from timestamptz NOT NULL
 );
 
 -- Which migrations were applied, by which release, and when.
@@ -78,4 +93,5 @@ CREATE TABLE schema_migrations (
 );
 INSERT INTO schema_migrations (version, name, requires, checksum, release) VALUES
     (1, 'first_release', 1, '794148a019ee99065e133f4ffaea49a5af825f78d90c51f6eb9b043404fe2989', 'schema.sql'),
-    (2, 'index_unsold_sales', 1, '12100b0ee50d573c6609f7bc860f9147424b1111dc7ceddb78e2e043c1805bb4', 'schema.sql');
+    (2, 'index_unsold_sales', 1, '12100b0ee50d573c6609f7bc860f9147424b1111dc7ceddb78e2e043c1805bb4', 'schema.sql'),
+    (3, 'codes_say_all', 3, '115bc23bfda0894bfcd1ded78f019c20218d460fb5e5c02b12f924e5505f1156', 'schema.sql');

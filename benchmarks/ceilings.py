@@ -13,7 +13,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -24,7 +24,8 @@ from benchmarks.findings import Commits
 from benchmarks.oracle import USER_LIMIT, open_database
 from benchmarks.stats import Latency, summary
 from flash import bridge
-from flash.domain import Attempt, ItemId, Purchase, RequestId, UserId
+from flash.codes import KEY_BYTES, digest_user
+from flash.domain import Approved, Attempt, ItemId, RequestId, UserId
 from flash.stores.checkouts import Checkouts
 from flash.stores.migration import migrate
 from flash.stores.postgres import Session
@@ -58,23 +59,24 @@ async def _measure_postgres(url: str, seconds: float, trips: int) -> tuple[list[
     await migrate(url)
     async with open_database(url) as database:
         (sale_id, *_), _ = await SaleSchedule(database).prepare_sales(86_400, _SALE_SIZE, USER_LIMIT)
-        checkouts, terms = Checkouts(database, 3600.0), Terms(database, 3600.0, linger_seconds=0)
+        checkouts = Checkouts(database, 3600.0, partial(digest_user, bytes(KEY_BYTES)))
+        terms = Terms(database, linger_seconds=0)
         term, sale, _ = await terms.begin_term(sale_id)
         items = itertools.count(sale.first_item_id)
+        sold_before = 0
 
         async def commit(batch: int) -> tuple[float, float]:
             """Seconds that one commit of `batch` checkouts took, and one of their purchases."""
+            nonlocal sold_before
             asked = [Attempt(UserId(f"buyer-{item // 5}"), ItemId(item)) for item in itertools.islice(items, batch)]
             started = time.perf_counter()
             recorded = await checkouts.record_attempts([*asked])
             recording = time.perf_counter() - started
-            purchases = []
-            for (user, item), code in zip(map(astuple, asked), [found.code for found in recorded], strict=True):
-                assert code is not None
-                key = RequestId(f"key:{item}")
-                purchases.append(Purchase(code.checkout_id, key, item, user, item % 5 + 1, sale.starts_at))
+            codes = [found.code for found in recorded if found.code is not None]
+            approved = [Approved(code, RequestId(f"auto:{code.item_id}"), code.item_id % 5 + 1) for code in codes]
             started = time.perf_counter()
-            await terms.sell(term, purchases)
+            confirmed = await terms.confirm(term, sold_before, approved, [])
+            sold_before += len(confirmed.sold)
             return recording, time.perf_counter() - started
 
         commits = []

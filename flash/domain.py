@@ -49,7 +49,23 @@ class CheckoutOutcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a checkout code says once its tag has been verified. `secret` is 16 random bytes."""
+    """What a checkout code says once its tag has been verified: all that a decision needs.
+
+    `issued_at` is in whole seconds since 1970 by the database's clock. `user_digest` stands for the buyer: enough to
+    count by, and nobody reads a name in it. `is_legacy`: the buyer holds a code of release 0.1; its row has no digest.
+    """
+
+    sale_id: SaleId
+    checkout_id: CheckoutId
+    item_id: ItemId
+    issued_at: int
+    user_digest: bytes
+    is_legacy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyCode:
+    """What a code of release 0.1 says. The rest stands in its checkout's row, beside the same 16 random bytes."""
 
     sale_id: SaleId
     checkout_id: CheckoutId
@@ -81,16 +97,6 @@ class RecordedAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkout:
-    """An issued checkout as the database knows it."""
-
-    secret: bytes
-    item_id: ItemId
-    user_id: UserId
-    is_expired: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Command:
     """A buyer's request to redeem a code. The same `request_id` again is the same request."""
 
@@ -112,15 +118,46 @@ class Purchase:
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """What the database knows of a code: the checkout that issued it and the purchase it made, if any."""
+    """What the database knows of a code. `is_valid`: its checkout is there and has not expired."""
 
-    checkout: Checkout | None
+    is_valid: bool
     purchase: Purchase | None
 
 
 @dataclass(frozen=True, slots=True)
+class Approved:
+    """The buyer shall get the item. It is not sold before it is stored, and until then nobody hears of it."""
+
+    code: Code
+    request_id: RequestId
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Redeemed:
+    """This very code has bought before; its receipt stands in the database."""
+
+    checkout_id: CheckoutId
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What the database made of a batch of decisions.
+
+    Either it stored all that was approved: `sold` has the purchases in the same order, and `now` is the time by its
+    clock. Or it stored nothing, because the checkouts of `missing` are not there. `receipts` are the earlier purchases
+    that were asked for.
+    """
+
+    now: datetime | None
+    sold: list[Purchase]
+    missing: list[Approved]
+    receipts: list[Purchase]
+
+
+@dataclass(frozen=True, slots=True)
 class Sold:
-    """The buyer gets the item. Persist the purchase before saying so."""
+    """The buyer gets the item, and that is stored."""
 
     purchase: Purchase
 
@@ -142,6 +179,8 @@ class Refused:
 
 
 Outcome = Sold | Repeated | Refused
+Decision = Approved | Redeemed | Refused
+"""What the rules say, before the database has confirmed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +214,12 @@ class Sale:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The right to decide for one sale until a higher epoch begins."""
+    """The right to decide for one sale until another term begins.
+
+    A database that takes over with less than its predecessor may count the same epoch again: only the random `token`
+    tells the two terms apart.
+    """
 
     sale_id: SaleId
     epoch: Epoch
+    token: bytes

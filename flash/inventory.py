@@ -1,23 +1,25 @@
 """The rules of one sale: what is left, and who may still buy. No clock, no connection, no await.
 
-`decide` only looks; `apply` only changes. The actor persists a purchase between the two, and a new term replays the
-stored purchases through the same `apply`.
+`decide` only looks; `apply` only changes, and `undo` takes it back. The actor stores what was approved between deciding
+and answering, and a new term replays the stored purchases through the same `apply`.
 """
 
 from __future__ import annotations
 
-import hmac
+from array import array
 from collections import Counter
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
 
 from flash.domain import (
-    Checkout,
+    Approved,
     CheckoutId,
+    Code,
     Command,
+    Decision,
     ItemId,
     Outcome,
     Purchase,
+    Redeemed,
     Redemption,
     Refusal,
     Refused,
@@ -25,92 +27,127 @@ from flash.domain import (
     RequestId,
     Sale,
     Sold,
-    UserId,
 )
+
+_KEY = "key:"
+"""How a request id begins that a client has chosen."""
 
 
 class Inventory:
-    """The state of one sale. `purchases` are the ones already stored, in any order."""
+    """The state of one sale, of which nothing is sold at first: `apply` what is stored already.
 
-    def __init__(self, sale: Sale, purchases: Iterable[Purchase] = ()) -> None:
+    A code is valid for `code_ttl_seconds`. Memory is 8 bytes an item and a counter for each buyer.
+    """
+
+    def __init__(self, sale: Sale, code_ttl_seconds: float) -> None:
         self.sale = sale
-        self._item_ids = sale.item_ids
-        self._sold_items: set[ItemId] = set()
-        self._by_checkout: dict[CheckoutId, Purchase] = {}
-        self._by_request: dict[RequestId, CheckoutId] = {}
-        self._bought: Counter[UserId] = Counter()
-        for purchase in purchases:
-            self.apply(purchase)
-
-    @property
-    def sold(self) -> int:
-        return len(self._sold_items)
+        self.sold = 0
+        self._first_item_id = sale.first_item_id
+        self._code_ttl_seconds = code_ttl_seconds
+        self._checkouts = array("q", bytes(8 * sale.stock))
+        """By item: the checkout that bought it, or 0."""
+        self._bought: Counter[bytes] = Counter()
+        self._keys: dict[tuple[bytes, RequestId], CheckoutId] = {}
 
     @property
     def remaining(self) -> int:
-        return self.sale.stock - len(self._sold_items)
+        return self.sale.stock - self.sold
 
-    def decide(self, ask: Command, checkout: Checkout | None, now: datetime) -> Outcome:
-        """What the buyer gets if `ask` is decided next. `checkout` is what the database knows of the code.
+    def decide(self, ask: Command, now: float) -> Decision:
+        """What the buyer gets if `ask` is decided next. `now` is in seconds since 1970, by the database's clock.
 
         A code that has bought gets its purchase back, whatever has happened since (sold out, expired). That is how a
         buyer whose answer was lost gets the receipt.
         """
-        settled = _settled(ask, Redemption(checkout, self._by_checkout.get(ask.code.checkout_id)))
-        if settled is not None:
-            return settled
-        assert checkout is not None
-        if ask.request_id in self._by_request:
+        code = ask.code
+        place = code.item_id - self._first_item_id
+        if not 0 <= place < self.sale.stock:
+            return Refused(Refusal.INVALID_CODE)
+        buyer = self._checkouts[place]
+        if buyer == code.checkout_id:
+            return Redeemed(code.checkout_id)
+        if code.issued_at < now - self._code_ttl_seconds:
+            return Refused(Refusal.INVALID_CODE)
+        if (code.user_digest, ask.request_id) in self._keys:
             return Refused(Refusal.IDEMPOTENCY_KEY_REUSED)
         if not self.remaining:
             return Refused(Refusal.SOLD_OUT)
-        if checkout.item_id in self._sold_items:
+        if buyer:
             return Refused(Refusal.ITEM_SOLD)
-        slot = self._bought[checkout.user_id] + 1
+        slot = self._bought[code.user_digest] + 1
         if slot > self.sale.user_limit:
             return Refused(Refusal.USER_LIMIT_REACHED, user_limit=self.sale.user_limit)
-        return Sold(Purchase(ask.code.checkout_id, ask.request_id, checkout.item_id, checkout.user_id, slot, now))
+        return Approved(code, ask.request_id, slot)
 
-    def apply(self, purchase: Purchase) -> None:
-        """Count `purchase` as made. A purchase that breaks a rule is a bug, here or in the store."""
-        assert purchase.item_id in self._item_ids, f"item {purchase.item_id} does not belong to sale {self.sale.id}"
-        assert purchase.item_id not in self._sold_items, f"item {purchase.item_id} sold twice"
-        assert purchase.checkout_id not in self._by_checkout, f"checkout {purchase.checkout_id} sold twice"
-        self._sold_items.add(purchase.item_id)
-        self._by_checkout[purchase.checkout_id] = purchase
-        self._by_request[purchase.request_id] = purchase.checkout_id
-        self._bought[purchase.user_id] += 1
-        assert self._bought[purchase.user_id] <= self.sale.user_limit, f"{purchase.user_id!r} is over the limit"
+    def apply(self, item_id: ItemId, checkout_id: CheckoutId, user_digest: bytes, request_id: RequestId) -> None:
+        """Count a purchase as made. One that breaks a rule is a bug, here or in the store."""
+        place = item_id - self._first_item_id
+        assert 0 <= place < self.sale.stock, f"item {item_id} does not belong to sale {self.sale.id}"
+        assert not self._checkouts[place], f"item {item_id} sold twice"
+        assert checkout_id > 0
+        bought = self._bought[user_digest] + 1
+        assert bought <= self.sale.user_limit, f"a buyer of item {item_id} is over the limit"
+        self.sold += 1
+        self._checkouts[place] = checkout_id
+        self._bought[user_digest] = bought
+        if request_id.startswith(_KEY):
+            self._keys[user_digest, request_id] = checkout_id
+
+    def undo(self, approved: Approved) -> None:
+        """Take back what was applied and could not be stored."""
+        code = approved.code
+        place = code.item_id - self._first_item_id
+        assert self._checkouts[place] == code.checkout_id
+        self.sold -= 1
+        self._checkouts[place] = 0
+        self._bought[code.user_digest] -= 1
+        self._keys.pop((code.user_digest, approved.request_id), None)
 
 
 def decide_all(
-    inventory: Inventory,
-    commands: Iterable[Command],
-    checkouts: dict[CheckoutId, Checkout],
-    now: datetime,
-) -> list[Outcome]:
-    """Decide `commands` in order. Each sees the ones before it as made."""
-    outcomes = []
+    inventory: Inventory, commands: Iterable[Command], now: float, void: Collection[Code] = ()
+) -> list[Decision]:
+    """Decide `commands` in order. Each sees the ones before it as made. Codes in `void` are invalid."""
+    decisions: list[Decision] = []
     for command in commands:
-        outcome = inventory.decide(command, checkouts.get(command.code.checkout_id), now)
-        if isinstance(outcome, Sold):
-            inventory.apply(outcome.purchase)
-        outcomes.append(outcome)
-    return outcomes
+        code = command.code
+        decision = Refused(Refusal.INVALID_CODE) if code in void else inventory.decide(command, now)
+        if isinstance(decision, Approved):
+            inventory.apply(code.item_id, code.checkout_id, code.user_digest, command.request_id)
+        decisions.append(decision)
+    return decisions
+
+
+ReceiptKey = tuple[CheckoutId, ItemId, bytes]
+
+
+def receipt_key(code: Code) -> ReceiptKey:
+    """What a purchase and a code must have in common before its holder sees it: checkout, item and user digest.
+
+    The checkout alone will not do: a database that remembers less gives its ids out again.
+    """
+    return code.checkout_id, code.item_id, code.user_digest
+
+
+def settle(ask: Command, decision: Decision, receipts: Mapping[ReceiptKey, Purchase]) -> Outcome:
+    """The answer, once the database has stored and confirmed it. `receipts` are those of the codes that have bought."""
+    if isinstance(decision, Refused):
+        return decision
+    purchase = receipts.get(receipt_key(ask.code))
+    if isinstance(decision, Approved):
+        assert purchase is not None
+        return Sold(purchase)
+    return Refused(Refusal.INVALID_CODE) if purchase is None else _redeemed(ask, purchase)
 
 
 def decide_sold_out(ask: Command, redemption: Redemption) -> Outcome:
     """What the buyer gets from a sale that is known to be sold out. No leader is needed to decide it."""
-    return _settled(ask, redemption) or Refused(Refusal.SOLD_OUT)
+    if redemption.purchase is not None:
+        return _redeemed(ask, redemption.purchase)
+    return Refused(Refusal.SOLD_OUT if redemption.is_valid else Refusal.INVALID_CODE)
 
 
-def _settled(ask: Command, redemption: Redemption) -> Outcome | None:
-    """The answer if the code alone settles it, whatever the sale has left; otherwise None."""
-    checkout, earlier = redemption.checkout, redemption.purchase
-    if earlier is not None:
-        if earlier.request_id == ask.request_id:
-            return Repeated(earlier)
-        return Refused(Refusal.CODE_ALREADY_USED, earlier)
-    if checkout is None or checkout.is_expired or not hmac.compare_digest(checkout.secret, ask.code.secret):
-        return Refused(Refusal.INVALID_CODE)
-    return None
+def _redeemed(ask: Command, purchase: Purchase) -> Outcome:
+    if purchase.request_id == ask.request_id:
+        return Repeated(purchase)
+    return Refused(Refusal.CODE_ALREADY_USED, purchase)

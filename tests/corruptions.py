@@ -11,7 +11,7 @@ CLEAN_HISTORY = """
 INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit, sold, epoch, sold_out_at) VALUES
     (1, '2026-01-01 00:00Z', 1, 4, 2, 4, 2, '2026-01-01 00:00:09Z'),
     (2, '2026-01-01 01:00Z', 5, 4, 2, 1, 1, NULL);
-INSERT INTO checkouts (id, attempted_at, outcome, sale_id, item_id, user_id, secret, query)
+INSERT INTO checkouts (id, attempted_at, outcome, sale_id, item_id, user_id, user_digest, query)
 OVERRIDING SYSTEM VALUE
 SELECT id, at::timestamptz, outcome, sale_id, item_id, user_id,
        CASE outcome WHEN 'issued' THEN decode(lpad(id::text, 32, '0'), 'hex') END, query
@@ -126,7 +126,7 @@ CORRUPTIONS = [
     ),
     Corruption(
         "a purchase used a refused attempt",
-        "UPDATE checkouts SET outcome = 'item_sold', secret = NULL WHERE id = 3",
+        "UPDATE checkouts SET outcome = 'item_sold', user_digest = NULL WHERE id = 3",
         "earlier_checkout",
         {"item_id": 3, "checkout": "it was refused: item_sold"},
     ),

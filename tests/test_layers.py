@@ -55,18 +55,18 @@ IMPORTS = {
     "http": "errors",
     "actors.mailbox": "errors",
     "actors.gate": "errors",
-    "actors": "actors.mailbox domain errors inventory telemetry",
+    "actors": "actors.mailbox codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "bridge codes deployment domain errors",
     "purchase_rpc": "actors actors.mailbox domain errors purchase_rpc.messages stores telemetry",
     "api": "actors.gate catalog codes domain errors http",
     "audit": "bridge config domain errors stores",
-    "processes": "actors api bridge codes config domain errors http inventory"
+    "processes": "actors api bridge codes config domain errors http"
     " purchase_rpc purchase_rpc.messages shutdown stores telemetry",
     "local": "bridge config errors processes shutdown stores",
     "cli": "audit bridge config errors local processes stores",
     "__main__": "cli",
-    "testing": "codes config domain errors local processes stores",
+    "testing": "codes config domain errors inventory local processes stores",
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
 }
 PURE = {"domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages"}

@@ -1,21 +1,37 @@
 """The task around the `Inventory` of one sale: receive, decide, persist, answer. It never sees a lease.
 
 It runs within one term. Between deciding and persisting, its memory runs ahead of PostgreSQL, so any error there ends
-it: nobody was told anything, the commands stay in the inbox, and the next term reloads the truth.
+it: nobody was told anything, the commands stay in the inbox, and the next term reloads the truth. A refusal waits for
+the database's word just as a sale does, or a leader that was deposed would go on refusing.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 import trio
 
 from flash.actors.mailbox import Mailbox
-from flash.domain import Checkout, CheckoutId, Command, Outcome, Purchase, SaleId, Sold, Term
-from flash.inventory import Inventory, decide_all
+from flash.domain import (
+    Approved,
+    CheckoutId,
+    Code,
+    Command,
+    Confirmed,
+    ItemId,
+    Outcome,
+    Purchase,
+    Redeemed,
+    RequestId,
+    Sale,
+    Term,
+    UserId,
+)
+from flash.errors import TermEnded
+from flash.inventory import Inventory, ReceiptKey, decide_all, receipt_key, settle
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +53,13 @@ D_contra = TypeVar("D_contra", bound=Delivered, contravariant=True)
 
 
 class TermStore(Protocol):
-    async def find_checkouts(
-        self, sale_id: SaleId, ids: list[CheckoutId]
-    ) -> tuple[datetime, dict[CheckoutId, Checkout]]:
-        """The time by the database's clock, and the issued checkouts among `ids`."""
-        ...
+    async def confirm(
+        self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
+    ) -> Confirmed:
+        """Store what was approved, all or none, and find the receipts of `redeemed`, under the term's fence.
 
-    async def sell(self, term: Term, purchases: list[Purchase]) -> None:
-        """Commit all or none under the term's epoch; `TermEnded` if it is over."""
+        `TermEnded` if it is over, or if another number than `sold_before` is sold.
+        """
         ...
 
 
@@ -54,10 +69,34 @@ class Replies(Protocol[D_contra]):
         ...
 
 
-class InventoryActor(Generic[D]):
-    """Serializes the purchase decisions of one sale for one term.
+class StoredPurchases(Protocol):
+    def read_purchases(self, term: Term) -> AsyncIterator[list[tuple[CheckoutId, RequestId, ItemId, UserId]]]:
+        """All that was sold before `term`, in pages."""
+        ...
 
-    `linger_seconds`: how long the leader of a sold-out sale stays to answer the commands already under way.
+
+async def load_inventory(
+    store: StoredPurchases, term: Term, sale: Sale, code_ttl_seconds: float, digest_user: Callable[[UserId], bytes]
+) -> Inventory:
+    """What `sale`, as it was when `term` began, has left. The loop is never held for longer than one page takes.
+
+    Raises `TermEnded` if not as much is there as the sale has sold, and what the store raises.
+    """
+    inventory = Inventory(sale, code_ttl_seconds)
+    async for page in store.read_purchases(term):
+        for checkout_id, request_id, item_id, user_id in page:
+            inventory.apply(item_id, checkout_id, digest_user(user_id), request_id)
+        await trio.lowlevel.checkpoint()
+    if inventory.sold != sale.sold:
+        raise TermEnded(f"sale {sale.id} counts {sale.sold} sold but has {inventory.sold}")
+    return inventory
+
+
+class InventoryActor(Generic[D]):
+    """Serializes the purchase decisions of one sale for one term, which began at `now` by the database's clock.
+
+    `digest_user`: what stands for a user in a code. `linger_seconds`: how long the leader of a sold-out sale stays to
+    answer the commands already under way.
     """
 
     def __init__(
@@ -67,6 +106,8 @@ class InventoryActor(Generic[D]):
         store: TermStore,
         replies: Replies[D],
         *,
+        now: datetime,
+        digest_user: Callable[[UserId], bytes],
         batch_max: int,
         linger_seconds: float,
     ) -> None:
@@ -74,8 +115,10 @@ class InventoryActor(Generic[D]):
         self._inventory = inventory
         self._store = store
         self._replies = replies
+        self._digest_user = digest_user
         self._batch_max = batch_max
         self._linger_seconds = linger_seconds
+        self._set_clock(now)
 
     async def run(self, mailbox: Mailbox[D]) -> None:
         """Sell until the sale is sold out and quiet. Raises what the stores raise; the term is over then."""
@@ -85,17 +128,6 @@ class InventoryActor(Generic[D]):
             with trio.CancelScope(shield=True):
                 await self._serve(deliveries)
 
-    async def _serve(self, deliveries: Sequence[D]) -> None:
-        now = trio.current_time()
-        # A command that nobody waits for is dropped undecided: its buyer has been told 503 already.
-        expired = [d for d in deliveries if d.expires_at <= now]
-        live = [d for d in deliveries if d.expires_at > now]
-        outcomes = await self._decide(live) if live else []
-        sold = [outcome.purchase for outcome in outcomes if isinstance(outcome, Sold)]
-        if sold:
-            await self._store.sell(self._term, sold)
-        await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
-
     async def _take(self, mailbox: Mailbox[D]) -> list[D]:
         if self._inventory.remaining:
             return await mailbox.take(self._batch_max)
@@ -103,8 +135,47 @@ class InventoryActor(Generic[D]):
             return await mailbox.take(self._batch_max)
         return []
 
-    async def _decide(self, live: Sequence[D]) -> list[Outcome]:
-        now, checkouts = await self._store.find_checkouts(
-            self._term.sale_id, [d.command.code.checkout_id for d in live]
-        )
-        return decide_all(self._inventory, [d.command for d in live], checkouts, now)
+    async def _serve(self, deliveries: Sequence[D]) -> None:
+        now = trio.current_time()
+        # A command that nobody waits for is dropped undecided: its buyer has been told 503 already.
+        expired = [d for d in deliveries if d.expires_at <= now]
+        live = [d for d in deliveries if d.expires_at > now] if expired else deliveries
+        outcomes = await self._decide([d.command for d in live]) if live else []
+        await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
+
+    async def _decide(self, commands: Sequence[Command]) -> list[Outcome]:
+        """The outcomes of `commands`, which the database has confirmed. Raises what the store raises."""
+        void: set[Code] = set()
+        while True:
+            sold_before = self._inventory.sold
+            decisions = decide_all(self._inventory, commands, self._database_now(), void)
+            approved = [d for d in decisions if isinstance(d, Approved)]
+            redeemed = [d.checkout_id for d in decisions if isinstance(d, Redeemed)]
+            confirmed = await self._store.confirm(self._term, sold_before, approved, redeemed)
+            if not confirmed.missing:
+                break
+            # The database took over from one that remembered more: it does not know these codes. Decide again.
+            log.warning("sale %d: %d codes have no checkout any more", self._term.sale_id, len(confirmed.missing))
+            void.update(a.code for a in confirmed.missing)
+            for a in reversed(approved):
+                self._inventory.undo(a)
+        assert confirmed.now is not None
+        self._set_clock(confirmed.now)
+        receipts = self._receipts(approved, confirmed)
+        return [settle(command, decision, receipts) for command, decision in zip(commands, decisions, strict=True)]
+
+    def _receipts(self, approved: Sequence[Approved], confirmed: Confirmed) -> dict[ReceiptKey, Purchase]:
+        receipts: dict[ReceiptKey, Purchase] = {
+            (p.checkout_id, p.item_id, self._digest_user(p.user_id)): p for p in confirmed.receipts
+        }
+        for a, purchase in zip(approved, confirmed.sold, strict=True):
+            receipts[receipt_key(a.code)] = purchase
+        return receipts
+
+    # The database's clock between two of its answers. No host's wall clock is asked.
+
+    def _set_clock(self, now: datetime) -> None:
+        self._clock_offset = now.timestamp() - trio.current_time()
+
+    def _database_now(self) -> float:
+        return trio.current_time() + self._clock_offset

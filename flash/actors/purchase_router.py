@@ -1,7 +1,7 @@
 """Sends each purchase of a web process to whoever can answer it.
 
-An open sale's leader is asked through the purchase client. A sold-out sale stays sold out and has no leader: what a
-code of it bought, if anything, is read from the database.
+An open sale's leader is asked through the purchase client. A sold-out sale has no leader: what a code of it bought, if
+anything, is read from the database.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from flash.domain import Code, Command, Outcome, Redemption, Refusal, Refused, SaleId
+from flash.domain import Code, Command, LegacyCode, Outcome, Redemption, Refusal, Refused, SaleId
 from flash.errors import FlashError
 from flash.inventory import decide_sold_out
 
@@ -32,6 +32,12 @@ class Redemptions(Protocol):
     async def ask(self, code: Code) -> Redemption: ...
 
 
+class LegacyCodes(Protocol):
+    async def find_legacy(self, legacy: LegacyCode) -> Code | None:
+        """All that a code of release 0.1 left to its checkout's row, or None if there is no such checkout."""
+        ...
+
+
 class UnsoldSales(Protocol):
     async def unsold_sales(self) -> tuple[SaleId, frozenset[SaleId]]:
         """The newest sale's id and all sales that still have items."""
@@ -39,25 +45,30 @@ class UnsoldSales(Protocol):
 
 
 class SoldOutCache:
-    """Which sales are known to be sold out. A sale in it stays sold out for ever, but may appear in it late."""
+    """Which sales are known to be sold out. A sale may appear in it late, up to a refresh after its last item went.
+
+    A sale that a later look at the database shows as unsold leaves it again: the database has been replaced by one that
+    lacks the last sales.
+    """
 
     def __init__(self, store: UnsoldSales) -> None:
         self._store = store
         self._newest = SaleId(0)
         self._unsold: frozenset[SaleId] = frozenset()
-        self._heard: set[SaleId] = set()  # from a leader, and not yet seen in the database
+        self._heard: set[SaleId] = set()  # from a leader, since the last look at the database began
 
     def has(self, sale_id: SaleId) -> bool:
         return sale_id in self._heard or (sale_id <= self._newest and sale_id not in self._unsold)
 
     def add(self, sale_id: SaleId) -> None:
-        """Remember what a leader has said until the database shows it too."""
+        """Remember what a leader has said until the next look at the database, which must show it too."""
         self._heard.add(sale_id)
 
     async def refresh(self) -> None:
         """Raises what the store raises."""
+        heard = frozenset(self._heard)  # durable before it was said, so this look shows it or contradicts it
         self._newest, self._unsold = await self._store.unsold_sales()
-        self._heard = {sale_id for sale_id in self._heard if sale_id > self._newest or sale_id in self._unsold}
+        self._heard -= heard
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -72,9 +83,12 @@ class SoldOutCache:
 class PurchaseRouter:
     """Asks the leader, or the database where no leader is needed."""
 
-    def __init__(self, leader: Leader, redemptions: Redemptions, sold_out: SoldOutCache) -> None:
+    def __init__(
+        self, leader: Leader, redemptions: Redemptions, legacy_codes: LegacyCodes, sold_out: SoldOutCache
+    ) -> None:
         self._leader = leader
         self._redemptions = redemptions
+        self._legacy_codes = legacy_codes
         self._sold_out = sold_out
 
     async def ask(self, command: Command) -> Outcome:
@@ -90,3 +104,7 @@ class PurchaseRouter:
     async def find(self, code: Code) -> Redemption:
         """What the database knows of `code`."""
         return await self._redemptions.ask(code)
+
+    async def find_legacy(self, legacy: LegacyCode) -> Code | None:
+        """What a code of release 0.1 would say if it were one of ours; None if the database does not know it."""
+        return await self._legacy_codes.find_legacy(legacy)

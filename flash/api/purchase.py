@@ -14,6 +14,7 @@ from flash.codes import Codes
 from flash.domain import (
     Code,
     Command,
+    LegacyCode,
     Outcome,
     Purchase,
     Redemption,
@@ -35,6 +36,15 @@ _NOT_PURCHASED = problem(404, "not_purchased", "Nothing has been bought with thi
 _KEY_REUSED = problem(422, "idempotency_key_reused", "The Idempotency-Key has been used with another code")
 
 
+class CodeOpener(Protocol):
+    @property
+    def codes(self) -> Codes:
+        """With the keys that this process knows now."""
+
+    async def open(self, text: str) -> Code | LegacyCode | None:
+        """The code that `text` spells, also if its key is new to this process."""
+
+
 class Purchases(Protocol):
     async def ask(self, command: Command) -> Outcome:
         """Sell what the code is for, or say why not."""
@@ -42,14 +52,21 @@ class Purchases(Protocol):
     async def find(self, code: Code) -> Redemption:
         """What the database knows of the code."""
 
+    async def find_legacy(self, legacy: LegacyCode) -> Code | None:
+        """What a code of release 0.1 would say if it were one of ours; None if the database does not know it."""
+
 
 class PurchaseHandlers:
-    def __init__(self, codes: Codes, purchases: Purchases) -> None:
+    def __init__(self, codes: CodeOpener, purchases: Purchases) -> None:
         self._codes = codes
         self._purchases = purchases
 
     async def purchase(self, request: Request) -> Response:
-        code = self._code_in_query(request.query)
+        try:
+            (text,) = parameters.read_params(request.query, ("code",))
+        except InvalidParameter:
+            return _INVALID_CODE
+        code = await self._open(text)
         if code is None:
             return _INVALID_CODE
         request_id = _request_id(request.header_values(b"idempotency-key"))
@@ -60,22 +77,19 @@ class PurchaseHandlers:
                 return _refused(code.sale_id, refused)
 
     async def receipt(self, request: Request, code_text: str) -> Response:
-        code = self._codes.open(code_text)
+        code = await self._open(code_text)
         if code is None:
             return _INVALID_CODE
         redemption = await self._purchases.find(code)
         if redemption.purchase is not None:
             return json_response(200, _receipt_json(code.sale_id, redemption.purchase))
-        if redemption.checkout is None or redemption.checkout.is_expired:
-            return _INVALID_CODE
-        return _NOT_PURCHASED
+        return _NOT_PURCHASED if redemption.is_valid else _INVALID_CODE
 
-    def _code_in_query(self, query: bytes) -> Code | None:
-        try:
-            (text,) = parameters.read_params(query, ("code",))
-        except InvalidParameter:
-            return None
-        return self._codes.open(text)
+    async def _open(self, text: str) -> Code | None:
+        code = self._codes.codes.open(text) or await self._codes.open(text)
+        if isinstance(code, LegacyCode):
+            return await self._purchases.find_legacy(code)
+        return code
 
 
 def _refused(sale_id: SaleId, refused: Refused) -> Response:

@@ -9,9 +9,8 @@ from flash.actors.gate import Gate
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
 from flash.api.health import HealthHandlers
 from flash.api.items import ItemHandlers, ItemStore
-from flash.api.purchase import PurchaseHandlers, Purchases
+from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
-from flash.codes import Codes
 from flash.http.asgi import App
 from flash.http.router import Patterns, Routes
 
@@ -25,7 +24,7 @@ class ReadStore(SaleStore, ItemStore, Protocol):
 
 def build_app(
     *,
-    codes: Codes,
+    codes: CodeOpener,
     checkouts: CheckoutBatcher,
     purchases: Purchases,
     store: ReadStore,
@@ -38,7 +37,7 @@ def build_app(
     `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive.
     """
     gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX)
-    checkout = CheckoutHandlers(codes, checkouts)
+    checkout = CheckoutHandlers(codes.codes, checkouts)
     purchase = PurchaseHandlers(codes, purchases)
     sales = SaleHandlers(store, gate)
     items = ItemHandlers(store, gate)

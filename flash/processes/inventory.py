@@ -7,11 +7,11 @@ from functools import partial
 
 import trio
 
-from flash.actors.inventory import InventoryActor
+from flash.actors.inventory import InventoryActor, load_inventory
 from flash.actors.lease_elector import LeaseElector
 from flash.actors.sale_scheduler import SaleScheduler
+from flash.codes import digest_user
 from flash.config import Config
-from flash.inventory import Inventory
 from flash.processes.lifecycle import (
     open_database,
     open_link,
@@ -23,6 +23,7 @@ from flash.processes.lifecycle import (
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.server import PurchaseServer
 from flash.shutdown import HANDOVER_SECONDS
+from flash.stores.keys import Secrets, read_secrets
 from flash.stores.leases import Leases
 from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
@@ -48,12 +49,13 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
     ):
         await wait_until("Redis", stop, lambda: ping(lease_client))
         await warn_of_eviction(lease_client, stop)
-        terms = Terms(database, config.code_ttl_seconds, linger_seconds=config.request_timeout_seconds)
+        secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
+        terms = Terms(database, linger_seconds=config.request_timeout_seconds)
         purchase_server = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
         elector = LeaseElector(
             Leases(lease_client, config.lease_seconds),
             list_wanted=partial(_list_wanted, terms),
-            lead=partial(_lead, config, database, terms, purchase_server),
+            lead=partial(_lead, config, secrets, database, terms, purchase_server),
             on_release=purchase_server.notify,
             lease_seconds=config.lease_seconds,
             margin_seconds=config.lease_margin_seconds,
@@ -72,7 +74,9 @@ async def _list_wanted(terms: Terms) -> list[str]:
     return [messages.SCHEDULER_LEASE, *(messages.lease_key(sale_id) for sale_id in await terms.list_leadable())]
 
 
-async def _lead(config: Config, database: Postgres, terms: Terms, purchase_server: PurchaseServer, key: str) -> None:
+async def _lead(
+    config: Config, secrets: Secrets, database: Postgres, terms: Terms, purchase_server: PurchaseServer, key: str
+) -> None:
     """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
     if key == messages.SCHEDULER_LEASE:
         log.info("leading the sale scheduler")
@@ -85,14 +89,17 @@ async def _lead(config: Config, database: Postgres, terms: Terms, purchase_serve
         )
         await scheduler.run()
         return
-    term, sale, purchases = await terms.begin_term(messages.sale_of_lease(key))
+    digest = partial(digest_user, secrets.user_key)
+    term, sale, now = await terms.begin_term(messages.sale_of_lease(key))
+    inventory = await load_inventory(terms, term, sale, config.code_ttl_seconds, digest)
     log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
-    inventory = Inventory(sale, purchases)
     actor = InventoryActor(
         term,
         inventory,
         terms,
         purchase_server,
+        now=now,
+        digest_user=digest,
         batch_max=config.purchase_batch_max,
         linger_seconds=config.request_timeout_seconds,
     )

@@ -13,9 +13,10 @@ from functools import partial
 import trio
 
 from flash.actors.batcher import Batcher
+from flash.actors.code_keys import CodeKeyRing
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.api.routes import build_app
-from flash.codes import Codes
+from flash.codes import Codes, digest_user
 from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
 from flash.http.asgi import App
@@ -33,7 +34,7 @@ from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
-from flash.stores.keys import read_secrets
+from flash.stores.keys import READ_KEYS_SECONDS, read_code_keys, read_secrets
 from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
 from flash.stores.sales import Sales
@@ -144,8 +145,13 @@ async def _build(
 ) -> tuple[App, Sequence[Run]]:
     """The application, and the workers that it asks."""
     secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
-    codes = Codes(secrets.code_key)
-    store, sales = Checkouts(database, config.code_ttl_seconds), Sales(database)
+    code_keys = CodeKeyRing(
+        Codes(await wait_until("PostgreSQL", stop, partial(read_code_keys, database))),
+        partial(read_code_keys, database),
+        seconds=READ_KEYS_SECONDS,
+    )
+    store = Checkouts(database, config.code_ttl_seconds, partial(digest_user, secrets.user_key))
+    sales = Sales(database)
     checkouts: Batcher[Attempt | MalformedAttempt, RecordedAttempt] = Batcher(
         "checkouts",
         store.record_attempts,
@@ -163,15 +169,15 @@ async def _build(
     sold_out = SoldOutCache(sales)
     await wait_until("PostgreSQL", stop, sold_out.refresh)
     app = build_app(
-        codes=codes,
+        codes=code_keys,
         checkouts=checkouts,
-        purchases=PurchaseRouter(purchase_client, redemptions, sold_out),
+        purchases=PurchaseRouter(purchase_client, redemptions, store, sold_out),
         store=sales,
         ping_redis=ping_redis,
         is_draining=stop.is_set,
         body_seconds=config.body_seconds,
     )
-    return app, (checkouts.run, redemptions.run, purchase_client.run, sold_out.run)
+    return app, (checkouts.run, redemptions.run, purchase_client.run, sold_out.run, code_keys.run)
 
 
 async def _work(runs: Sequence[Run], stop: trio.Event, drain_seconds: float) -> None:

@@ -1,45 +1,72 @@
-"""The deployment's secrets. The first migration run makes them; then the whole cluster shares them."""
+"""The deployment's secrets, and the keys of the codes' tags, which can be rotated.
+
+The first migration run makes them; then the whole cluster shares them. A new tag key signs only some time after it was
+made, when every process has read it.
+"""
 
 from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from flash.codes import KEY_BYTES
+from flash.codes import KEY_BYTES, KEY_ID_MAX, CodeKeys
 from flash.deployment import ID_BYTES, MESSAGE_KEY_BYTES, Deployment
-from flash.errors import Unavailable
+from flash.errors import OperatorError, Unavailable
 from flash.stores.postgres import Postgres, Session
 
-_SECRETS = {
-    "code_key": KEY_BYTES,
-    "user_key": KEY_BYTES,
-    "deployment_id": ID_BYTES,
-    "message_key": MESSAGE_KEY_BYTES,
-}
-"""Names and sizes in bytes of what stands in the table `secrets`."""
+_SECRETS = {"user_key": KEY_BYTES, "deployment_id": ID_BYTES, "message_key": MESSAGE_KEY_BYTES}
+"""Names and sizes in bytes of what stands in the table `secrets`. `code_key` of release 0.1 may stand there as well."""
+
+READ_KEYS_SECONDS = 5.0
+"""How often each process reads the tag keys."""
+_SIGNS_AFTER_SECONDS = 3 * READ_KEYS_SECONDS
 
 FIND_SECRETS = "SELECT name, value FROM secrets"
 MAKE_SECRET = "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING"
 
+FIND_CODE_KEYS = """
+SELECT id, value, made_at, signs_from, signs_from <= now() AS may_sign FROM code_keys ORDER BY signs_from, id
+"""
+FIND_LEGACY_KEY = "SELECT value FROM secrets WHERE name = 'code_key'"
+MAKE_FIRST_CODE_KEY = """
+INSERT INTO code_keys (id, value, signs_from) SELECT 1, $1, now() WHERE NOT EXISTS (SELECT FROM code_keys)
+ON CONFLICT DO NOTHING
+"""
+ADD_CODE_KEY = "INSERT INTO code_keys (id, value, signs_from) VALUES ($1, $2, now() + $3 * interval '1 s')"
+DELETE_CODE_KEY = "DELETE FROM code_keys WHERE id = $1"
+_LOCK_CODE_KEYS = "LOCK TABLE code_keys IN SHARE ROW EXCLUSIVE MODE"
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
-    """`code_key` makes the tags of codes, and `user_key` the digests of users in them."""
+    """`user_key` makes the digests of users in codes; it is never changed."""
 
     deployment: Deployment
-    code_key: bytes = field(repr=False)
     user_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeKeyInfo:
+    """What an operator may see of a tag key. `is_signing`: new codes get this one."""
+
+    id: int
+    made_at: datetime
+    signs_from: datetime
+    is_signing: bool
 
 
 async def make_secrets(session: Session) -> None:
     """Make those that are not there yet."""
     for name, size in _SECRETS.items():
         await session.execute(MAKE_SECRET, name, secrets.token_bytes(size))
+    await session.execute(MAKE_FIRST_CODE_KEY, secrets.token_bytes(KEY_BYTES))
 
 
 async def has_secrets(session: Session) -> bool:
     """Whether all of them are there."""
-    return {row["name"] for row in await session.fetch(FIND_SECRETS)} >= _SECRETS.keys()
+    found = {row["name"] for row in await session.fetch(FIND_SECRETS)}
+    return found >= _SECRETS.keys() and bool(await session.fetch(FIND_CODE_KEYS))
 
 
 async def read_secrets(database: Postgres) -> Secrets:
@@ -48,4 +75,50 @@ async def read_secrets(database: Postgres) -> Secrets:
     if missing := _SECRETS.keys() - found.keys():
         raise Unavailable(f"the database has no {', '.join(sorted(missing))} yet: run `flash migrate`")
     deployment = Deployment(found["deployment_id"].hex(), found["message_key"])
-    return Secrets(deployment, found["code_key"], found["user_key"])
+    return Secrets(deployment, found["user_key"])
+
+
+async def read_code_keys(database: Postgres) -> CodeKeys:
+    """The keys of the tags. Raises `Unavailable`, also as long as nobody has made one."""
+    rows = await database.fetch(FIND_CODE_KEYS)
+    legacy = await database.fetch_one(FIND_LEGACY_KEY)
+    signing = [row["id"] for row in rows if row["may_sign"]]
+    if not signing:
+        raise Unavailable("the database has no key for codes yet: run `flash migrate`")
+    return CodeKeys({row["id"]: row["value"] for row in rows}, signing[-1], None if legacy is None else legacy["value"])
+
+
+async def list_code_keys(session: Session) -> list[CodeKeyInfo]:
+    """All tag keys, the oldest first."""
+    rows = await session.fetch(FIND_CODE_KEYS)
+    signing = [row["id"] for row in rows if row["may_sign"]]
+    return [
+        CodeKeyInfo(row["id"], row["made_at"], row["signs_from"], row["id"] == (signing or [0])[-1]) for row in rows
+    ]
+
+
+async def rotate_code_key(session: Session) -> int:
+    """Add a tag key and return its id. New codes get it from a few seconds later; older codes stay valid.
+
+    Raises `OperatorError` if there are `KEY_ID_MAX` keys already.
+    """
+    async with session.transaction():
+        await session.execute(_LOCK_CODE_KEYS)
+        taken = {row["id"] for row in await session.fetch(FIND_CODE_KEYS)}
+        free = next((id for id in range(1, KEY_ID_MAX + 1) if id not in taken), None)
+        if free is None:
+            raise OperatorError(f"there are {KEY_ID_MAX} keys already: retire some with `flash keys retire ID`")
+        await session.execute(ADD_CODE_KEY, free, secrets.token_bytes(KEY_BYTES), _SIGNS_AFTER_SECONDS)
+    return free
+
+
+async def retire_code_key(session: Session, id: int) -> None:
+    """Delete a tag key: its codes are invalid from now on. Raises `OperatorError` if it is unknown or is signing."""
+    async with session.transaction():
+        await session.execute(_LOCK_CODE_KEYS)
+        known = {key.id: key for key in await list_code_keys(session)}
+        if id not in known:
+            raise OperatorError(f"there is no key {id}: `flash keys` lists them")
+        if known[id].is_signing or known[id].signs_from == max(key.signs_from for key in known.values()):
+            raise OperatorError(f"key {id} signs new codes: run `flash keys rotate` first, and wait until it has")
+        await session.execute(DELETE_CODE_KEY, id)

@@ -64,7 +64,7 @@ GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sales TO {role};
 GRANT SELECT, INSERT ON checkouts, purchases TO {role};
 GRANT USAGE ON SEQUENCE checkouts_id_seq TO {role};
-GRANT SELECT ON secrets, schema_migrations TO {role};
+GRANT SELECT ON secrets, code_keys, schema_migrations TO {role};
 """
 
 

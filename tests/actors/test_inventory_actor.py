@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from flash.actors.inventory import InventoryActor
+from flash.actors.inventory import InventoryActor, load_inventory
 from flash.actors.mailbox import Mailbox
 from flash.domain import (
-    Checkout,
+    Approved,
     CheckoutId,
-    Code,
     Command,
+    Confirmed,
     Epoch,
     ItemId,
     Outcome,
     Purchase,
+    Redeemed,
     Refusal,
     Refused,
     Repeated,
@@ -33,11 +34,12 @@ from flash.domain import (
 )
 from flash.errors import OutcomeUnknown, TermEnded
 from flash.inventory import Inventory
+from tests.codes import a_code, digest
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-SECRET = b"s" * 16
+TTL_SECONDS = 3600.0
 LINGER_SECONDS = 5.0
-TERM = Term(SaleId(1), Epoch(3))
+TERM = Term(SaleId(1), Epoch(3), b"t" * 16)
 
 
 @dataclass
@@ -47,26 +49,39 @@ class Ask:
 
 
 class Store:
-    """Every checkout n is for item n by user n; commits when allowed to. The log is shared with the replies."""
+    """Every checkout n is for item n by user n, if it is not `gone`. Commits when allowed to.
+
+    The log is shared with the replies: it has the items of each batch that was confirmed.
+    """
 
     def __init__(self, log: list[object]) -> None:
         self.log = log
         self.error: Exception | None = None
+        self.gone: set[int] = set()
+        self.now = NOON
+        self.stored: dict[CheckoutId, Purchase] = {}
         self.may_commit = trio.Event()
         self.may_commit.set()
 
-    async def find_checkouts(
-        self, sale_id: SaleId, ids: list[CheckoutId]
-    ) -> tuple[datetime, dict[CheckoutId, Checkout]]:
-        await trio.lowlevel.checkpoint()
-        return NOON, {id: Checkout(SECRET, ItemId(id), UserId(f"u{id}"), False) for id in ids}
-
-    async def sell(self, term: Term, purchases: list[Purchase]) -> None:
+    async def confirm(
+        self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
+    ) -> Confirmed:
         await self.may_commit.wait()
         if self.error is not None:
             raise self.error
         assert term == TERM
-        self.log.append([p.item_id for p in purchases])
+        assert sold_before == len(self.stored)
+        if missing := [a for a in approved if a.code.checkout_id in self.gone]:
+            return Confirmed(None, [], missing, [])
+        self.log.append([a.code.item_id for a in approved])
+        sold = [self._sell(a) for a in approved]
+        return Confirmed(self.now, sold, [], [self.stored[id] for id in redeemed if self.stored[id] not in sold])
+
+    def _sell(self, approved: Approved) -> Purchase:
+        code, user = approved.code, UserId(f"u{approved.code.checkout_id}")
+        purchase = Purchase(code.checkout_id, approved.request_id, code.item_id, user, approved.slot, self.now)
+        self.stored[code.checkout_id] = purchase
+        return purchase
 
 
 class Replies:
@@ -83,13 +98,22 @@ class Stage:
         self.log: list[object] = []
         self.store = Store(self.log)
         self.mailbox: Mailbox[Ask] = Mailbox(100)
-        inventory = Inventory(Sale(SaleId(1), NOON, ItemId(1), stock, 10, 0, is_open=True))
+        self.inventory = Inventory(Sale(SaleId(1), NOON, ItemId(1), stock, 10, 0, is_open=True), TTL_SECONDS)
         self.actor = InventoryActor(
-            TERM, inventory, self.store, Replies(self.log), batch_max=10, linger_seconds=LINGER_SECONDS
+            TERM,
+            self.inventory,
+            self.store,
+            Replies(self.log),
+            now=NOON,
+            digest_user=digest,
+            batch_max=10,
+            linger_seconds=LINGER_SECONDS,
         )
 
     def ask(self, number: int, request: str = "auto:1", expires_at: float = 1e9) -> None:
-        command = Command(Code(SaleId(1), CheckoutId(number), SECRET), RequestId(f"{request}:{number}"))
+        item = min(number, self.inventory.sale.stock)
+        code = a_code(number, item=item, user=f"u{number}", issued_at=int(NOON.timestamp()))
+        command = Command(code, RequestId(f"{request}:{number}"))
         self.mailbox.put_nowait(Ask(command, expires_at))
 
 
@@ -144,7 +168,7 @@ async def test_a_redelivered_command_is_answered_as_sold_and_not_sold_again() ->
         for _ in range(2):
             stage.ask(1)
             await wait_all_tasks_blocked()
-        assert kinds(stage.log) == [[1], Sold, Repeated]
+        assert kinds(stage.log) == [[1], Sold, [], Repeated]
         nursery.cancel_scope.cancel()
 
 
@@ -187,3 +211,69 @@ async def test_the_leader_of_a_sold_out_sale_answers_what_was_under_way_and_then
         await wait_all_tasks_blocked()
         assert stage.log[-1] == Refused(Refusal.SOLD_OUT)
         mock_clock.jump(LINGER_SECONDS + 0.1)
+
+
+async def test_a_refusal_waits_for_the_databases_word_too() -> None:
+    stage = Stage(stock=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        stage.ask(1)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    stage.ask(2)
+    stage.store.error = TermEnded("over")
+    with pytest.raises(TermEnded):
+        await stage.actor.run(stage.mailbox)
+    assert kinds(stage.log) == [[1], Sold]
+
+
+async def test_a_code_whose_checkout_is_gone_is_invalid_and_costs_its_batch_nothing() -> None:
+    stage = Stage()
+    stage.store.gone = {2}
+    async with trio.open_nursery() as nursery:
+        for number in (1, 2, 3):
+            stage.ask(number)
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        await wait_all_tasks_blocked()
+        assert kinds(stage.log) == [[1, 3], Sold, Refused, Sold]
+        assert stage.log[2] == Refused(Refusal.INVALID_CODE)
+        assert stage.inventory.sold == 2
+        nursery.cancel_scope.cancel()
+
+
+async def test_codes_expire_by_the_databases_clock_as_time_goes_by(mock_clock: MockClock) -> None:
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        mock_clock.jump(TTL_SECONDS)
+        stage.store.now = NOON + timedelta(seconds=TTL_SECONDS)
+        stage.ask(1)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(2)
+        stage.ask(2)
+        await wait_all_tasks_blocked()
+        assert stage.log[3] == Refused(Refusal.INVALID_CODE)
+        stage.store.now = NOON  # the database's clock was set back
+        stage.ask(3)
+        await wait_all_tasks_blocked()
+        stage.ask(2)
+        await wait_all_tasks_blocked()
+        assert kinds(stage.log[-2:]) == [[2], Sold]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("counted", [3, 2, 4])
+async def test_a_term_begins_only_with_as_many_purchases_as_its_sale_counts(counted: int) -> None:
+    class Stored:
+        async def read_purchases(self, term: Term) -> AsyncIterator[list[tuple[CheckoutId, RequestId, ItemId, UserId]]]:
+            for page in ((1, 2), (3,)):
+                yield [(CheckoutId(n), RequestId(f"key:{n}"), ItemId(n), UserId("ann")) for n in page]
+
+    sale = Sale(SaleId(1), NOON, ItemId(1), 9, 10, counted, is_open=True)
+    if counted == 3:
+        inventory = await load_inventory(Stored(), TERM, sale, TTL_SECONDS, digest)
+        assert inventory.sold == 3
+        assert isinstance(inventory.decide(Command(a_code(2, user="ann"), RequestId("x")), 0.0), Redeemed)
+    else:
+        with pytest.raises(TermEnded, match=f"counts {counted} sold but has 3"):
+            await load_inventory(Stored(), TERM, sale, TTL_SECONDS, digest)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from flash.api.routes import build_app
-from flash.codes import KEY_BYTES, Codes
+from flash.codes import KEY_BYTES, CodeKeys, Codes
 from flash.domain import (
     Attempt,
-    CheckoutId,
     CheckoutOutcome,
     Code,
     Command,
     ItemId,
+    LegacyCode,
     MalformedAttempt,
     Outcome,
     RecordedAttempt,
@@ -25,10 +25,12 @@ from flash.domain import (
 )
 from flash.errors import FlashError
 from flash.http.message import Header, Request, Response
+from tests.codes import a_code
 
-CODES = Codes(b"k" * KEY_BYTES)
+CODES = Codes(CodeKeys({1: b"k" * KEY_BYTES}, 1, b"l" * KEY_BYTES))
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-CODE = Code(SaleId(1), CheckoutId(7), b"0123456789abcdef")
+NEWER = Codes(CodeKeys({2: b"n" * KEY_BYTES}, 2))
+CODE = a_code(7, item=101, user="zoë")
 SALE = Sale(SaleId(1), NOON, ItemId(101), 3, 10, 1, is_open=True)
 
 
@@ -49,13 +51,26 @@ class FakeCheckouts:
 
 
 @dataclass
+class FakeCodes:
+    """Codes of which one key becomes known only when somebody asks for it."""
+
+    codes: Codes = field(default_factory=lambda: CODES)
+    asked: int = 0
+
+    async def open(self, text: str) -> Code | LegacyCode | None:
+        self.asked += 1
+        return NEWER.open(text) or self.codes.open(text)
+
+
+@dataclass
 class FakePurchases:
     """A leader that decides what it is told to, and a database that knows `redemption` of every code."""
 
     outcome: Outcome | FlashError = field(default_factory=lambda: Refused(Refusal.SOLD_OUT))
-    redemption: Redemption | FlashError = field(default_factory=lambda: Redemption(None, None))
+    redemption: Redemption | FlashError = field(default_factory=lambda: Redemption(False, None))
     asked: list[Command] = field(default_factory=list)
     looked_up: list[Code] = field(default_factory=list)
+    legacy: dict[LegacyCode, Code] = field(default_factory=dict)
 
     async def ask(self, command: Command) -> Outcome:
         self.asked.append(command)
@@ -68,6 +83,9 @@ class FakePurchases:
         if isinstance(self.redemption, FlashError):
             raise self.redemption
         return self.redemption
+
+    async def find_legacy(self, legacy: LegacyCode) -> Code | None:
+        return self.legacy.get(legacy)
 
 
 @dataclass
@@ -122,13 +140,14 @@ class FakeShop:
     """The application as a web process builds it, with a fake behind every handler."""
 
     def __init__(self) -> None:
+        self.codes = FakeCodes()
         self.checkouts = FakeCheckouts()
         self.purchases = FakePurchases()
         self.store = FakeStore()
         self.redis = FakeRedis()
         self.is_draining = False
         self.app = build_app(
-            codes=CODES,
+            codes=self.codes,
             checkouts=self.checkouts,
             purchases=self.purchases,
             store=self.store,

@@ -18,11 +18,12 @@ import orjson
 import trio
 
 from flash import bridge, catalog
-from flash.codes import Codes
-from flash.domain import CheckoutId, Code, SaleId
+from flash.codes import CodeKeys, Codes
+from flash.domain import CheckoutId, Code, ItemId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.testing.client import Answer, Client, raw
 from flash.testing.cluster import Cluster, running_cluster
+from tests.codes import a_code
 
 TITLES = {
     400: "Bad Request",
@@ -97,7 +98,7 @@ class Database:
 
     async def codes(self) -> Codes:
         """Makes and opens the codes of this cluster."""
-        return Codes(await self.value("SELECT value FROM secrets WHERE name = 'code_key'"))
+        return Codes(CodeKeys({1: await self.value("SELECT value FROM code_keys")}, 1))
 
     async def wait_for_somebody_waiting(self) -> None:
         """Wait until a session waits for a lock that another one holds."""
@@ -107,12 +108,13 @@ class Database:
                     return
                 await trio.sleep(0.01)
 
-    async def make_older(self, codes: Codes, code: str, seconds: int) -> None:
-        """Move the checkout of `code` back by `seconds`."""
+    async def make_older(self, codes: Codes, code: str, seconds: int) -> str:
+        """Move the checkout of `code` back by `seconds`. Returns the code that it would have got then."""
         opened = codes.open(code)
-        assert opened is not None
+        assert isinstance(opened, Code)
         sql = "UPDATE checkouts SET attempted_at = attempted_at - $2 * interval '1 s' WHERE id = $1 RETURNING id"
         assert await self.rows(sql, opened.checkout_id, seconds)
+        return codes.seal(replace(opened, issued_at=opened.issued_at - seconds))
 
 
 @asynccontextmanager
@@ -207,7 +209,7 @@ async def test_each_outcome_of_a_checkout_is_answered_as_documented_and_recorded
         issued = await shop.client.post("/checkout?user_id=ann&id=1")
         code = issued.json()["code"]
         check_json(issued, f'{{"code":"{code}"}}')
-        assert re.fullmatch("[A-Za-z0-9_-]{48}", code)
+        assert re.fullmatch("[A-Za-z0-9_-]{72}", code)
         assert (await shop.purchase(code)).status == 200
         check_problem(await shop.client.post("/checkout?user_id=bob&id=1"), ITEM_SOLD)
 
@@ -326,8 +328,10 @@ async def test_an_unknown_or_expired_code_is_invalid_and_one_that_has_bought_kee
         codes = await shop.database.codes()
         expired, in_time, bought = [await shop.code("ann", item) for item in (1, 2, 3)]
         assert (await shop.purchase(bought, "key")).status == 200
-        for code, seconds in ((expired, 1800), (in_time, 1700), (bought, 1800)):
+        expired, in_time, bought = [
             await shop.database.make_older(codes, code, seconds)
+            for code, seconds in ((expired, 1801), (in_time, 1700), (bought, 1801))
+        ]
         check_problem(await shop.purchase(expired), INVALID_CODE)
         check_problem(await shop.client.get(f"/purchases/{expired}"), INVALID_CODE)
         check_problem(await shop.client.get(f"/purchases/{in_time}"), NOT_PURCHASED)
@@ -338,14 +342,15 @@ async def test_an_unknown_or_expired_code_is_invalid_and_one_that_has_bought_kee
 
         # sealed with the right key but never issued: what a database restored from a backup would see
         known = codes.open(await shop.code("ann", 4))
-        assert known is not None
+        assert isinstance(known, Code)
         refused = await shop.client.post("/checkout?user_id=ann&id=3")
         assert refused.status == 409
         last = CheckoutId(await shop.database.value("SELECT max(id) FROM checkouts"))
         for stranger in (
             replace(known, checkout_id=CheckoutId(2**40)),
             replace(known, checkout_id=last),
-            replace(known, secret=bytes(16)),
+            replace(known, user_digest=bytes(16)),
+            replace(known, item_id=ItemId(5)),
         ):
             check_problem(await shop.purchase(codes.seal(stranger)), INVALID_CODE)
         check_problem(await shop.client.get(f"/purchases/{codes.seal(replace(known, checkout_id=last))}"), INVALID_CODE)
@@ -358,7 +363,7 @@ async def test_a_sold_out_sale_says_so_to_everybody_except_those_who_have_bought
         codes = await shop.database.codes()
         bought = [await shop.code("ann", item) for item in (1, 2, 3)]
         late, expired = await shop.code("bob", 1), await shop.code("bob", 2)
-        await shop.database.make_older(codes, expired, 3601)
+        expired = await shop.database.make_older(codes, expired, 3601)
         bodies = [(await shop.purchase(code, f"key-{code}")).body for code in bought]
         assert b"Purchase successful" in bodies[2]
 
@@ -390,12 +395,11 @@ def _forgeries(code: str, of_another: str) -> list[str]:
     """What somebody without the key could make from two genuine codes."""
     raw = urlsafe_b64decode(code)
     other = "AQ"
-    stranger = Code(SaleId(1), CheckoutId(1), bytes(16))
+    stranger = a_code(1)
     return [
         "",
         "x",
-        "A" * 48,
-        "_" * 48,
+        *("A" * 48, "_" * 48, "A" * 72, "_" * 72, "Ag" + "A" * 70),
         code[:-1],
         code[:-4],
         code[4:],
@@ -419,10 +423,10 @@ def _forgeries(code: str, of_another: str) -> list[str]:
         code[::-1],
         raw.hex(),
         of_another[:16] + code[16:],
-        code[:36] + of_another[36:],
-        Codes(bytes(32)).seal(stranger),
-        Codes(b"another cluster, another secret!").seal(stranger),
-        *(code[:n] + (other[code[n] == "A"]) + code[n + 1 :] for n in range(48)),
+        code[:50] + of_another[50:],
+        Codes(CodeKeys({1: bytes(32)}, 1)).seal(stranger),
+        Codes(CodeKeys({9: b"another cluster, another secret!"}, 9)).seal(stranger),
+        *(code[:n] + (other[code[n] == "A"]) + code[n + 1 :] for n in range(72)),
     ]
 
 

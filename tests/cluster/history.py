@@ -17,7 +17,7 @@ import trio
 
 from flash import bridge
 from flash.audit import audit
-from flash.codes import Codes
+from flash.codes import CodeKeys, Codes
 from flash.testing.client import Answer, Client, ConnectionLost
 
 
@@ -194,7 +194,7 @@ async def _verify(history: History, database_url: str, sold_out: bool) -> None:
     try:
         report = await audit(connection)
         assert report.is_clean, report
-        codes = Codes(await connection.fetchval("SELECT value FROM secrets WHERE name = 'code_key'"))
+        codes = Codes(CodeKeys({1: await connection.fetchval("SELECT value FROM code_keys")}, 1))
         purchases = {row["checkout_id"]: row for row in await connection.fetch("SELECT * FROM purchases")}
         heard = {codes.open(code): receipt for code, receipt in history.sold.items()}
         for code, receipt in heard.items():

@@ -19,12 +19,13 @@ import redis
 import trio
 
 from flash.codes import pack
-from flash.domain import CheckoutId, Code, SaleId
+from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.purchase_rpc import messages
 from flash.testing.client import Answer, Client, host_and_port
 from flash.testing.cluster import QUICK, Cluster, running_cluster, until
 from tests.cluster.history import Crowd, History, rows, verify
+from tests.codes import a_code
 
 SIZE = 300
 REQUEST_SECONDS = 2.0
@@ -41,7 +42,7 @@ def _command(
     reply_to: str = "{web:0}:replies",
     ttl_ms: int = 5000,
 ) -> bytes:
-    code = b64encode(pack(Code(SaleId(sale), CheckoutId(1), bytes(16)))).decode()
+    code = b64encode(pack(a_code(1, sale=sale))).decode()
     return orjson.dumps([reply_to, ttl_ms, [[number, code, request_id]]])
 
 

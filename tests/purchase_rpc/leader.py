@@ -10,8 +10,6 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from flash.domain import (
-    CheckoutId,
-    Code,
     Command,
     ItemId,
     Outcome,
@@ -26,6 +24,7 @@ from flash.domain import (
 )
 from flash.purchase_rpc import messages
 from flash.testing.twins.redis import RedisTwin
+from tests.codes import a_code
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Entry = tuple[SaleId, bytes, messages.CommandBatch]
@@ -33,7 +32,7 @@ Entry = tuple[SaleId, bytes, messages.CommandBatch]
 
 def a_command(number: int, sale: int = 1) -> Command:
     """A purchase with the code of checkout `number`, under a request id of its own."""
-    return Command(Code(SaleId(sale), CheckoutId(number), bytes(16)), RequestId(f"auto:{number}"))
+    return Command(a_code(number, sale=sale), RequestId(f"auto:{number}"))
 
 
 class Leader:

@@ -8,18 +8,19 @@ from contextlib import asynccontextmanager
 import redis
 import trio
 
-from flash.domain import CheckoutId, Code, Command, RequestId, SaleId
+from flash.domain import Command, RequestId, SaleId
 from flash.local.embedded import EmbeddedValkey
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
 from flash.stores.redis_link import RedisLink
 from flash.testing.cluster import until
+from tests.codes import a_code
 
 INBOX = messages.inbox_key(SaleId(1))
 
 
 def a_command(number: int) -> Command:
-    return Command(Code(SaleId(1), CheckoutId(number), bytes(16)), RequestId(f"auto:{number}"))
+    return Command(a_code(number), RequestId(f"auto:{number}"))
 
 
 @asynccontextmanager

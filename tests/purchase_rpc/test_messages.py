@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from flash.domain import (
     CheckoutId,
-    Code,
     Command,
     ItemId,
     Outcome,
@@ -26,11 +25,12 @@ from flash.domain import (
     UserId,
 )
 from flash.purchase_rpc import messages
+from tests.codes import a_code
 
 PURCHASE = Purchase(
     CheckoutId(5), RequestId("key:ä"), ItemId(7), UserId("bób"), 3, datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 )
-COMMAND = Command(Code(SaleId(9), CheckoutId(5), b"0123456789abcdef"), RequestId("auto:x"))
+COMMAND = Command(a_code(5, sale=9), RequestId("auto:x"))
 BATCH = messages.CommandBatch("{web:a}:replies", 5000, [(1, COMMAND), (2, COMMAND)])
 
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from flash import bridge
-from flash.domain import Attempt, Code, ItemId, Purchase, RequestId, UserId
+from flash.domain import Approved, Attempt, CheckoutId, Code, Confirmed, ItemId, Purchase, RequestId, Term, UserId
 from flash.stores.checkouts import Checkouts
 from flash.stores.migration import migrate
 from flash.stores.postgres import Postgres, Row, Session, connect, open_postgres
 from flash.stores.sales import Sales
 from flash.stores.schedule import SaleSchedule
 from flash.stores.terms import Terms
+from tests.codes import digest
 
 CODE_TTL_SECONDS = 3600.0
 LINGER_SECONDS = 5.0
-NOW = datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Stores:
     schedule: SaleSchedule
 
 
-def stores_of(database: Postgres, page_rows: int = 50_000) -> Stores:
+def stores_of(database: Postgres, page_rows: int = 2_000) -> Stores:
     return Stores(
         database,
-        Checkouts(database, CODE_TTL_SECONDS),
-        Terms(database, CODE_TTL_SECONDS, linger_seconds=LINGER_SECONDS, page_rows=page_rows),
+        Checkouts(database, CODE_TTL_SECONDS, digest),
+        Terms(database, linger_seconds=LINGER_SECONDS, page_rows=page_rows),
         Sales(database),
         SaleSchedule(database),
     )
@@ -47,7 +47,7 @@ def name_of(url: str) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, page_rows: int = 50_000) -> AsyncIterator[Stores]:
+async def opened(url: str, page_rows: int = 2_000) -> AsyncIterator[Stores]:
     """The stores of a migrated database with one open sale of ten items, two to a user."""
     async with bridge.open_loop():
         await migrate(url)
@@ -85,6 +85,26 @@ async def issue(checkouts: Checkouts, item: int, user: str = "ann") -> Code:
     return recorded.code
 
 
-def a_purchase(code: Code, item: int, user: str = "ann", slot: int = 1) -> Purchase:
-    """Of one item for `code`, at `NOW`."""
-    return Purchase(code.checkout_id, RequestId(f"auto:{code.checkout_id}"), ItemId(item), UserId(user), slot, NOW)
+class ConfirmingTerms(Protocol):
+    async def confirm(
+        self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
+    ) -> Confirmed: ...
+
+    def read_purchases(self, term: Term) -> AsyncIterator[list[tuple[CheckoutId, RequestId, ItemId, UserId]]]: ...
+
+
+async def sell(terms: ConfirmingTerms, term: Term, *approved: Approved, sold_before: int = 0) -> list[Purchase]:
+    """The purchases, once they are stored."""
+    confirmed = await terms.confirm(term, sold_before, approved, [])
+    assert not confirmed.missing
+    return confirmed.sold
+
+
+async def stored(terms: ConfirmingTerms, term: Term) -> list[tuple[CheckoutId, RequestId, ItemId, UserId]]:
+    """All that was sold before `term`, from all pages."""
+    return [purchase async for page in terms.read_purchases(term) for purchase in page]
+
+
+def brief(purchase: Purchase) -> tuple[CheckoutId, RequestId, ItemId, UserId]:
+    """As `read_purchases` gives it."""
+    return purchase.checkout_id, purchase.request_id, purchase.item_id, purchase.user_id

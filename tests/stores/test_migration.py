@@ -16,26 +16,43 @@ import pytest
 import trio
 
 from flash import bridge
+from flash.actors.inventory import load_inventory
 from flash.cli import main
 from flash.codes import KEY_BYTES
 from flash.config import postgres_environment
-from flash.domain import CheckoutOutcome, Command, ItemId, MalformedAttempt, RequestId, SaleId, Sold
+from flash.domain import (
+    Approved,
+    CheckoutId,
+    CheckoutOutcome,
+    Command,
+    ItemId,
+    LegacyCode,
+    MalformedAttempt,
+    RequestId,
+    SaleId,
+)
 from flash.errors import OperatorError, Unavailable
-from flash.inventory import Inventory, decide_all
+from flash.inventory import decide_all
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres
-from flash.stores.keys import read_secrets
+from flash.stores.keys import read_code_keys, read_secrets
 from flash.stores.migration import Migration, Schema, migrate, read_migrations
 from flash.stores.postgres import PermissionDenied, open_postgres
 from flash.testing.client import Client
 from flash.testing.cluster import running_cluster
 from flash.testing.stores import SCHEMA, psql
-from tests.stores.database import an_attempt, name_of, run_sql, stores_of
+from tests.codes import digest
+from tests.stores.database import an_attempt, name_of, run_sql, sell, stores_of
 
 RELEASES = sorted((Path(__file__).parent / "released").glob("*.sql"))
 FIRST_RELEASE = (Path(__file__).parent / "released" / "0.1.0.sql").read_text()
 REAL = read_migrations()
 LATEST = REAL[-1].version
-TABLES = ("sales", "checkouts", "purchases", "secrets")
+KEPT = (
+    "id, starts_at, first_item_id, stock, user_limit, sold, epoch, sold_out_at FROM sales",
+    "id, attempted_at, outcome, sale_id, item_id, user_id, secret, query FROM checkouts",
+    "* FROM purchases",
+    "* FROM secrets WHERE name = 'code_key'",
+)
 DATA = """
 INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit, sold, epoch, sold_out_at) VALUES
     (1, '2026-01-01 00:00+00', 1, 2, 10, 2, 3, '2026-01-01 00:10+00'),
@@ -78,12 +95,8 @@ def dump(server: EmbeddedPostgres, database: str) -> str:
 
 
 def rows_of(server: EmbeddedPostgres, database: str) -> list[str]:
-    """What every release has kept: a secret that a later one added does not count."""
-    kept = {"secrets": "WHERE name = 'code_key'"}
-    return [
-        psql(server, f"SELECT * FROM {table} {kept.get(table, '')} ORDER BY 1, 2", database=database)
-        for table in TABLES
-    ]
+    """What every release has kept: a secret or a column that a later one added does not count."""
+    return [psql(server, f"SELECT {kept} ORDER BY 1, 2", database=database) for kept in KEPT]
 
 
 def later(*, requires: int, sql: str = "CREATE TABLE later (id bigint)") -> list[Migration]:
@@ -130,17 +143,18 @@ async def test_a_database_made_by_hand_from_schema_sql_only_lacks_its_secrets(po
         assert (await migrate(postgres)).version == LATEST
         (row,) = await run_sql(postgres, "SELECT DISTINCT release FROM schema_migrations")
         assert row["release"] == "schema.sql"
-        assert len(await run_sql(postgres, "SELECT FROM secrets")) == 4
+        assert len(await run_sql(postgres, "SELECT FROM secrets")) == 3
+        assert len(await run_sql(postgres, "SELECT FROM code_keys")) == 1
 
 
 async def test_twenty_migrations_at_once_make_one_schema_and_one_key(postgres: str) -> None:
     async with bridge.open_loop():
-        await run_sql(postgres, "DROP TABLE sales, checkouts, purchases, secrets, schema_migrations")
+        await run_sql(postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, schema_migrations")
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(migrate, postgres)
         assert await versions(postgres) == list(range(1, LATEST + 1))
-        assert len(await run_sql(postgres, "SELECT value FROM secrets WHERE name = 'code_key'")) == 1
+        assert len(await run_sql(postgres, "SELECT FROM code_keys")) == 1
 
 
 async def test_a_migration_that_fails_leaves_nothing_behind_and_says_why(postgres: str) -> None:
@@ -277,21 +291,25 @@ async def sell_one_item(url: str) -> None:
     async with open_postgres(url, connections_max=1, timeout_seconds=5, name="test") as database:
         stores = stores_of(database)
         assert await database.durability_warnings() == []
-        assert len((await read_secrets(database)).code_key) == KEY_BYTES
+        assert len((await read_secrets(database)).user_key) == KEY_BYTES
+        assert (await read_code_keys(database)).signing_id == 1
         await stores.schedule.prepare_sales(3600, 10, 2)
         assert (await stores.schedule.prepare_sales(3600, 5, 2))[0] == [2], "the prepared sale was made again"
         assert await stores.terms.list_leadable() == [1]
-        term, sale, purchases = await stores.terms.begin_term(SaleId(1))
+        term, sale, now = await stores.terms.begin_term(SaleId(1))
         recorded, malformed = await stores.checkouts.record_attempts([an_attempt(1), MalformedAttempt(b"id=x")])
         assert recorded.code is not None
         assert malformed.outcome is CheckoutOutcome.INVALID_REQUEST
-        now, checkouts = await stores.terms.find_checkouts(SaleId(1), [recorded.code.checkout_id])
+        assert await stores.checkouts.find_legacy(LegacyCode(SaleId(1), CheckoutId(1), bytes(16))) is None
+        inventory = await load_inventory(stores.terms, term, sale, 3600.0, digest)
         command = Command(recorded.code, RequestId("key:1"))
-        (outcome,) = decide_all(Inventory(sale, purchases), [command], checkouts, now)
-        assert isinstance(outcome, Sold)
-        await stores.terms.sell(term, [outcome.purchase])
+        (decision,) = decide_all(inventory, [command], now.timestamp())
+        assert isinstance(decision, Approved)
+        (purchase,) = await sell(stores.terms, term, decision)
+        confirmed = await stores.terms.confirm(term, 1, [], [purchase.checkout_id])
+        assert confirmed.receipts == [purchase]
         (redemption,) = await stores.checkouts.find_redemptions([recorded.code])
-        assert redemption.purchase == outcome.purchase
+        assert redemption.purchase == purchase
         assert await stores.sales.unsold_sales() == (2, frozenset({1, 2}))
         assert len(await stores.sales.list_sales(None, 9, with_sold_out=False)) == 2
         assert await stores.sales.list_items(SaleId(1), ItemId(0), 1, only_available=True) == [(2, True)]
@@ -352,7 +370,7 @@ async def test_a_process_that_may_not_bring_the_schema_up_to_date_ends_with_what
 ) -> None:
     url = as_role(postgres, service_role)
     async with bridge.open_loop():
-        await run_sql(postgres, "DROP TABLE sales, checkouts, purchases, secrets, schema_migrations")
+        await run_sql(postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, schema_migrations")
     async with running_cluster(url, valkey.url) as (cluster, _):
         process = await cluster.start("web")
         assert await process.wait(10) == 1

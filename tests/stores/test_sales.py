@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from flash.domain import ItemId, SaleId
-from tests.stores.database import a_purchase, issue, opened
+from tests.codes import approve
+from tests.stores.database import issue, opened, sell
 
 
 async def test_the_last_item_closes_the_sale(postgres: str) -> None:
     async with opened(postgres) as stores:
         term, _, _ = await stores.terms.begin_term(SaleId(1))
         codes = [await issue(stores.checkouts, item, f"u{item}") for item in range(1, 11)]
-        await stores.terms.sell(term, [a_purchase(code, item, f"u{item}") for item, code in enumerate(codes, start=1)])
+        await sell(stores.terms, term, *map(approve, codes))
         assert await stores.sales.unsold_sales() == (2, frozenset({2}))
         assert [sale.id for sale in await stores.sales.list_sales(None, 10, with_sold_out=False)] == [2]
 
@@ -18,7 +19,7 @@ async def test_the_last_item_closes_the_sale(postgres: str) -> None:
 async def test_an_item_is_available_until_it_is_sold(postgres: str) -> None:
     async with opened(postgres) as stores:
         term, _, _ = await stores.terms.begin_term(SaleId(1))
-        await stores.terms.sell(term, [a_purchase(await issue(stores.checkouts, 2), 2)])
+        await sell(stores.terms, term, approve(await issue(stores.checkouts, 2)))
         listed = await stores.sales.list_items(SaleId(1), ItemId(0), 3, only_available=False)
         assert listed == [(1, True), (2, False), (3, True)]
         left = await stores.sales.list_items(SaleId(1), ItemId(1), 2, only_available=True)

@@ -12,7 +12,8 @@ from flash.domain import SaleId
 from flash.stores import checkouts, sales, terms
 from flash.stores.migration import migrate
 from flash.stores.postgres import Session, open_postgres
-from tests.stores.database import a_purchase, explain, issue, opened, run_sql, stores_of
+from tests.codes import approve
+from tests.stores.database import explain, issue, opened, run_sql, sell, stores_of
 
 
 @pytest.mark.parametrize(
@@ -27,7 +28,8 @@ from tests.stores.database import a_purchase, explain, issue, opened, run_sql, s
         "INSERT INTO purchases VALUES (1, 2, 2, 'ann', 1, 1, 'auto:2', now())",
         "INSERT INTO purchases VALUES (1, 2, 2, 'bob', 11, 1, 'auto:2', now())",
         "INSERT INTO checkouts (outcome) VALUES ('perhaps')",
-        "INSERT INTO checkouts (outcome) VALUES ('issued')",
+        "INSERT INTO checkouts (outcome, sale_id, item_id) VALUES ('issued', 1, 1)",
+        "INSERT INTO checkouts (outcome, user_id, user_digest) VALUES ('issued', 'ann', decode(md5('1'), 'hex'))",
     ],
     ids=[
         "two sales of one hour",
@@ -39,27 +41,41 @@ from tests.stores.database import a_purchase, explain, issue, opened, run_sql, s
         "a slot taken twice",
         "an eleventh item",
         "an unknown outcome",
-        "a code without secret and buyer",
+        "a code without a buyer",
+        "a code without an item",
     ],
 )
 async def test_postgres_itself_refuses(postgres: str, sql: str) -> None:
     async with opened(postgres) as stores:
         term, _, _ = await stores.terms.begin_term(SaleId(1))
-        await stores.terms.sell(term, [a_purchase(await issue(stores.checkouts, 1), 1)])
+        await sell(stores.terms, term, approve(await issue(stores.checkouts, 1)))
         with pytest.raises(asyncpg.IntegrityConstraintViolationError):
             await run_sql(postgres, sql)
+
+
+_MANY = [list(range(1, 100))]
 
 
 @pytest.mark.parametrize(
     ("sql", "args"),
     [
         (checkouts.RECORD_ATTEMPTS, (["u"] * 99, list(range(1, 100)), [None] * 99, [b"s" * 16] * 99)),
-        (terms.FIND_CHECKOUTS, (list(range(1, 100)), 1, 3600.0)),
-        (checkouts.FIND_REDEMPTIONS, (list(range(1, 100)), [1] * 99, 3600.0)),
+        (terms.SELL, (1, 2, b"t" * 16, 0, 99, *_MANY, ["auto"] * 99, *_MANY, [b"s" * 16] * 99, [1] * 99, *_MANY)),
+        (terms.CONFIRM, (1, 2, b"t" * 16, 0, *_MANY)),
+        (checkouts.FIND_REDEMPTIONS, (*_MANY, [1] * 99, *_MANY, [b"s" * 16] * 99, 3600.0)),
+        (checkouts.FIND_LEGACY, (5, 1)),
         (terms.PURCHASES_PAGE, (1, 5, 2, 50_000)),
         (sales.FIND_ITEM, (5,)),
     ],
-    ids=["record", "find checkouts", "find redemptions", "load a term", "find an item"],
+    ids=[
+        "record",
+        "sell",
+        "confirm",
+        "find redemptions",
+        "find a code of the first release",
+        "load a term",
+        "find an item",
+    ],
 )
 @pytest.mark.parametrize("rows", [0, 20_000])
 async def test_no_hot_statement_reads_a_whole_table(
@@ -84,7 +100,7 @@ async def test_no_hot_statement_reads_a_whole_table(
 
 _FILL = """
 INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit) VALUES (1, now(), 1, 100000, 10);
-INSERT INTO checkouts (outcome, sale_id, item_id, user_id, secret)
+INSERT INTO checkouts (outcome, sale_id, item_id, user_id, user_digest)
 SELECT 'issued', 1, i, 'u' || i, decode(md5(i::text), 'hex') FROM generate_series(1, ROWS) AS i;
 INSERT INTO purchases SELECT 1, i, i, 'u' || i, 1, 1, 'auto:' || i, now() FROM generate_series(1, ROWS) AS i;
 """
@@ -137,9 +153,11 @@ async def test_selling_does_not_touch_an_index_of_sales_until_the_last_item_goes
             await stores.schedule.prepare_sales(3600, 10, 10)
             term, _, _ = await stores.terms.begin_term(SaleId(1))
             for item in range(1, 10):
-                await stores.terms.sell(term, [a_purchase(await issue(stores.checkouts, item), item, slot=item)])
+                code = await issue(stores.checkouts, item)
+                await sell(stores.terms, term, approve(code, slot=item), sold_before=item - 1)
             assert await database.run(updates) == (10, 10)
-            await stores.terms.sell(term, [a_purchase(await issue(stores.checkouts, 10), 10, slot=10)])
+            code = await issue(stores.checkouts, 10)
+            await sell(stores.terms, term, approve(code, slot=10), sold_before=9)
             assert await database.run(updates) == (11, 10)
 
 

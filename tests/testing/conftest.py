@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count
 from typing import Protocol
 
 import pytest
 
 from flash import bridge
-from flash.actors.inventory import TermStore
+from flash.actors.inventory import StoredPurchases, TermStore
 from flash.actors.lease_elector import LeaseStore
 from flash.actors.purchase_router import UnsoldSales
 from flash.actors.sale_scheduler import ScheduleStore
-from flash.domain import Attempt, Code, MalformedAttempt, Purchase, RecordedAttempt, Redemption, Sale, SaleId, Term
+from flash.domain import Attempt, Code, LegacyCode, MalformedAttempt, RecordedAttempt, Redemption, Sale, SaleId, Term
 from flash.local.embedded import EmbeddedValkey
 from flash.purchase_rpc.stream_link import StreamLink
 from flash.stores import leases
@@ -30,16 +31,18 @@ from flash.testing.twins.database import DatabaseTwin
 from flash.testing.twins.leases import LeasesTwin, LeaseTable
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
+from tests.codes import digest
 
 
 class CheckoutStore(Protocol):
     async def record_attempts(self, attempts: list[Attempt | MalformedAttempt]) -> list[RecordedAttempt]: ...
     async def find_redemptions(self, codes: list[Code]) -> list[Redemption]: ...
+    async def find_legacy(self, legacy: LegacyCode) -> Code | None: ...
 
 
-class LeaderStore(TermStore, Protocol):
+class LeaderStore(TermStore, StoredPurchases, Protocol):
     async def list_leadable(self) -> list[SaleId]: ...
-    async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, list[Purchase]]: ...
+    async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, datetime]: ...
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,8 @@ def open_database(request: pytest.FixtureRequest) -> OpenDatabase:
             bridge.open_loop(),
             open_postgres(url, connections_max=4, timeout_seconds=5, name="test") as database,
         ):
-            checkouts = Checkouts(database, code_ttl_seconds)
-            terms = Terms(database, code_ttl_seconds, linger_seconds=5.0)
+            checkouts = Checkouts(database, code_ttl_seconds, digest)
+            terms = Terms(database, linger_seconds=5.0)
             yield Database(checkouts, terms, SaleSchedule(database), Sales(database))
 
     if request.param == "twin":

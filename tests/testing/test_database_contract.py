@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from typing import Any
 
 import asyncpg
 import pytest
 
 from flash.domain import (
     Attempt,
-    Checkout,
     CheckoutId,
     CheckoutOutcome,
     Code,
     ItemId,
+    LegacyCode,
     MalformedAttempt,
-    Purchase,
     Redemption,
-    RequestId,
     SaleId,
     UserId,
 )
 from flash.errors import TermEnded
 from flash.testing.twins.database import Violation
+from tests.codes import approve, digest
+from tests.stores.database import brief, sell, stored
 from tests.testing.conftest import Database, OpenDatabase
 
-NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ONE, TWO = SaleId(1), SaleId(2)
 HOUR = 3600
 REFUSED = (Violation, asyncpg.IntegrityConstraintViolationError)
@@ -41,10 +41,6 @@ async def issue(database: Database, item: int, user: str = "ann") -> Code:
     return recorded.code
 
 
-def a_purchase(code: Code, item: int, user: str = "ann", slot: int = 1) -> Purchase:
-    return Purchase(code.checkout_id, RequestId(f"auto:{code.checkout_id}"), ItemId(item), UserId(user), slot, NOW)
-
-
 async def test_the_current_sale_and_the_next_one_are_made_once(open_database: OpenDatabase) -> None:
     async with open_database(HOUR) as database:
         assert await database.sales.unsold_sales() == (0, frozenset())
@@ -53,8 +49,9 @@ async def test_the_current_sale_and_the_next_one_are_made_once(open_database: Op
         assert 0 < seconds <= HOUR
         assert (await database.schedule.prepare_sales(HOUR, 3, 2))[0] == []
         assert await database.sales.unsold_sales() == (TWO, frozenset({ONE, TWO}))
-        _, sale, purchases = await database.terms.begin_term(ONE)
-        assert (sale.first_item_id, sale.stock, sale.user_limit, sale.sold, purchases) == (1, 3, 2, 0, [])
+        term, sale, _ = await database.terms.begin_term(ONE)
+        assert (sale.first_item_id, sale.stock, sale.user_limit, sale.sold) == (1, 3, 2, 0)
+        assert await stored(database.terms, term) == []
         assert sale.is_open
 
 
@@ -71,7 +68,7 @@ async def test_an_attempt_is_answered_by_what_it_asked_for(open_database: OpenDa
     async with open_database(HOUR) as database:
         await database.schedule.prepare_sales(HOUR, 3, 2)
         term, _, _ = await database.terms.begin_term(ONE)
-        await database.terms.sell(term, [a_purchase(await issue(database, 2), 2)])
+        await sell(database.terms, term, approve(await issue(database, 2)))
         attempts: list[Attempt | MalformedAttempt] = [
             an_attempt(1),
             MalformedAttempt(b"user_id=%FF"),
@@ -92,20 +89,47 @@ async def test_an_attempt_is_answered_by_what_it_asked_for(open_database: OpenDa
         assert 0 < recorded[3].opens_in_seconds <= HOUR
         codes = [r.code for r in recorded if r.code is not None]
         assert codes[0].checkout_id < codes[1].checkout_id
-        assert codes[0].secret != codes[1].secret
+        assert [(code.item_id, code.user_digest) for code in codes] == [(1, digest(UserId(u))) for u in ("ann", "bob")]
+        _, _, now = await database.terms.begin_term(ONE)
+        assert all(0 <= now.timestamp() - code.issued_at < 60 for code in codes)
 
 
-async def test_each_code_is_known_with_its_own_secret_item_and_buyer(open_database: OpenDatabase) -> None:
+async def test_each_purchase_has_the_buyer_of_its_own_checkout(open_database: OpenDatabase) -> None:
     async with open_database(HOUR) as database:
         await database.schedule.prepare_sales(HOUR, 3, 2)
         codes = [await issue(database, item, user) for item, user in ((3, "ann"), (1, "bob"), (2, "eve"))]
-        checkouts = {
-            code.checkout_id: Checkout(code.secret, ItemId(item), UserId(user), False)
-            for code, item, user in zip(codes, (3, 1, 2), ("ann", "bob", "eve"), strict=True)
-        }
-        ids = [codes[2].checkout_id, CheckoutId(99), codes[0].checkout_id, codes[1].checkout_id]
-        assert (await database.terms.find_checkouts(ONE, ids))[1] == checkouts
-        assert (await database.terms.find_checkouts(TWO, ids))[1] == {}
+        term, _, began_at = await database.terms.begin_term(ONE)
+        confirmed = await database.terms.confirm(term, 0, [approve(codes[n]) for n in (2, 0, 1)], [])
+        assert [(p.item_id, p.user_id, p.checkout_id) for p in confirmed.sold] == [
+            (2, "eve", codes[2].checkout_id),
+            (3, "ann", codes[0].checkout_id),
+            (1, "bob", codes[1].checkout_id),
+        ]
+        assert confirmed.now is not None
+        assert {p.purchased_at for p in confirmed.sold} == {confirmed.now}
+        assert confirmed.now >= began_at
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"item_id": 2}, {"user_digest": digest(UserId("bob"))}, {"checkout_id": 99}],
+    ids=["another item", "another buyer", "no such checkout"],
+)
+async def test_a_code_without_its_own_checkout_sells_nothing_and_is_named(
+    open_database: OpenDatabase, change: dict[str, Any]
+) -> None:
+    async with open_database(HOUR) as database:
+        await database.schedule.prepare_sales(HOUR, 3, 2)
+        genuine, other = await issue(database, 1), await issue(database, 3, "eve")
+        stranger = approve(replace(genuine, **change))
+        term, _, _ = await database.terms.begin_term(ONE)
+        confirmed = await database.terms.confirm(term, 0, [approve(other), stranger], [])
+        assert (confirmed.sold, confirmed.missing) == ([], [stranger])
+        assert await database.checkouts.find_redemptions([stranger.code, other]) == [
+            Redemption(False, None),
+            Redemption(True, None),
+        ]
+        assert len(await sell(database.terms, term, approve(other))) == 1
 
 
 async def test_what_each_code_has_bought_is_found_in_the_order_of_asking(open_database: OpenDatabase) -> None:
@@ -113,52 +137,73 @@ async def test_what_each_code_has_bought_is_found_in_the_order_of_asking(open_da
         await database.schedule.prepare_sales(HOUR, 3, 2)
         codes = [await issue(database, item, user) for item, user in ((1, "ann"), (2, "bob"), (3, "eve"))]
         term, _, _ = await database.terms.begin_term(ONE)
-        sold = [a_purchase(codes[2], 3, "eve"), a_purchase(codes[0], 1, "ann")]
-        await database.terms.sell(term, sold)
-        elsewhere = Code(TWO, codes[1].checkout_id, codes[1].secret)
+        sold = await sell(database.terms, term, approve(codes[2]), approve(codes[0]))
+        elsewhere = replace(codes[0], sale_id=TWO)
         assert await database.checkouts.find_redemptions([codes[2], elsewhere, codes[1], codes[0]]) == [
-            Redemption(Checkout(codes[2].secret, ItemId(3), UserId("eve"), False), sold[0]),
-            Redemption(None, None),
-            Redemption(Checkout(codes[1].secret, ItemId(2), UserId("bob"), False), None),
-            Redemption(Checkout(codes[0].secret, ItemId(1), UserId("ann"), False), sold[1]),
+            Redemption(True, sold[0]),
+            Redemption(False, None),
+            Redemption(True, None),
+            Redemption(True, sold[1]),
         ]
+        ids = [codes[0].checkout_id, CheckoutId(99), codes[2].checkout_id, codes[1].checkout_id]
+        for approved in ([], [approve(codes[1])]):
+            confirmed = await database.terms.confirm(term, 2, approved, ids[:3])
+            assert confirmed.receipts == [sold[1], sold[0]]
 
 
 async def test_a_code_expires(open_database: OpenDatabase) -> None:
-    async with open_database(0.0) as database:
+    async with open_database(-1.0) as database:
         await database.schedule.prepare_sales(HOUR, 3, 2)
         code = await issue(database, 1)
-        _, found = await database.terms.find_checkouts(ONE, [code.checkout_id])
-        assert found[code.checkout_id].is_expired
-        (redemption,) = await database.checkouts.find_redemptions([code])
-        assert redemption.checkout is not None
-        assert redemption.checkout.is_expired
+        assert await database.checkouts.find_redemptions([code]) == [Redemption(False, None)]
 
 
-async def test_a_deposed_leader_sells_nothing(open_database: OpenDatabase) -> None:
+async def test_a_code_of_the_first_release_without_its_row_is_unknown(open_database: OpenDatabase) -> None:
+    async with open_database(HOUR) as database:
+        await database.schedule.prepare_sales(HOUR, 3, 2)
+        code = await issue(database, 1)
+        assert await database.checkouts.find_legacy(LegacyCode(ONE, code.checkout_id, bytes(16))) is None
+
+
+async def test_a_deposed_leader_sells_nothing_and_refuses_nobody(open_database: OpenDatabase) -> None:
     async with open_database(HOUR) as database:
         await database.schedule.prepare_sales(HOUR, 3, 2)
         code = await issue(database, 1)
         old, _, _ = await database.terms.begin_term(ONE)
         new, _, _ = await database.terms.begin_term(ONE)
         assert new.epoch == old.epoch + 1
-        with pytest.raises(TermEnded):
-            await database.terms.sell(old, [a_purchase(code, 1)])
+        assert new.token != old.token
+        for term in (old, replace(new, token=old.token), replace(old, token=new.token)):
+            for approved in ([approve(code)], []):
+                with pytest.raises(TermEnded):
+                    await database.terms.confirm(term, 0, approved, [])
         assert (await database.checkouts.find_redemptions([code]))[0].purchase is None
         with pytest.raises(TermEnded):
             await database.terms.begin_term(SaleId(9))
+
+
+async def test_a_leader_that_remembers_another_number_of_sales_is_deposed(open_database: OpenDatabase) -> None:
+    async with open_database(HOUR) as database:
+        await database.schedule.prepare_sales(HOUR, 3, 2)
+        code = await issue(database, 1)
+        term, _, _ = await database.terms.begin_term(ONE)
+        for approved in ([approve(code)], []):
+            with pytest.raises(TermEnded):
+                await database.terms.confirm(term, 1, approved, [])
+        assert len(await sell(database.terms, term, approve(code))) == 1
 
 
 async def test_a_term_begins_with_all_that_was_ever_sold(open_database: OpenDatabase) -> None:
     async with open_database(HOUR) as database:
         await database.schedule.prepare_sales(HOUR, 3, 2)
         codes = [await issue(database, item) for item in (3, 1)]
-        sold = [a_purchase(codes[0], 3), a_purchase(codes[1], 1, slot=2)]
-        for purchase in sold:
+        sold = []
+        for n, code in enumerate(codes):
             term, _, _ = await database.terms.begin_term(ONE)
-            await database.terms.sell(term, [purchase])
-        _, sale, purchases = await database.terms.begin_term(ONE)
-        assert (sale.sold, purchases) == (2, [sold[1], sold[0]])
+            sold += await sell(database.terms, term, approve(code, slot=n + 1), sold_before=n)
+        term, sale, _ = await database.terms.begin_term(ONE)
+        assert sale.sold == 2
+        assert await stored(database.terms, term) == [brief(sold[1]), brief(sold[0])]
 
 
 @pytest.mark.parametrize(
@@ -173,10 +218,10 @@ async def test_a_batch_that_breaks_a_rule_is_refused_as_a_whole(
         await database.schedule.prepare_sales(HOUR, 3, 2)
         first, second, third = [await issue(database, n, u) for n, u in ((1, "ann"), (item, user), (3, "eve"))]
         term, _, _ = await database.terms.begin_term(ONE)
-        await database.terms.sell(term, [a_purchase(first, 1)])
-        wrong = a_purchase(first if is_same_code else second, item, user, slot)
+        await sell(database.terms, term, approve(first))
+        wrong = approve(first if is_same_code else second, slot)
         with pytest.raises(REFUSED):
-            await database.terms.sell(term, [a_purchase(third, 3, "eve"), wrong])
+            await sell(database.terms, term, approve(third), wrong, sold_before=1)
         assert (await database.checkouts.find_redemptions([third]))[0].purchase is None
         _, sale, _ = await database.terms.begin_term(ONE)
         assert sale.sold == 1
@@ -187,12 +232,7 @@ async def test_the_last_item_closes_the_sale_and_its_leader_may_linger(open_data
         await database.schedule.prepare_sales(HOUR, 2, 2)
         codes = [await issue(database, item, f"u{item}") for item in (1, 2)]
         term, _, _ = await database.terms.begin_term(ONE)
-        now, _ = await database.terms.find_checkouts(ONE, [codes[0].checkout_id])
-        purchases = [
-            Purchase(code.checkout_id, RequestId(f"auto:{n}"), ItemId(n), UserId(f"u{n}"), 1, now)
-            for n, code in enumerate(codes, start=1)
-        ]
-        await database.terms.sell(term, purchases)
+        await sell(database.terms, term, *map(approve, codes))
         (recorded,) = await database.checkouts.record_attempts([an_attempt(1)])
         assert recorded.outcome is CheckoutOutcome.SOLD_OUT
         assert await database.sales.unsold_sales() == (TWO, frozenset({TWO}))

@@ -1,37 +1,45 @@
 """PostgreSQL in memory, as far as checkouts, terms and the schedule go: the same methods, the same answers, no SQL.
 
-Its clock is Trio's, counted on from `START`, so a test moves it. What schema.sql refuses, `sell` refuses as a
-`Violation`, and changes nothing.
+Its clock is Trio's, counted on from `START`, so a test moves it. What schema.sql refuses, `confirm` refuses as
+a `Violation`, and changes nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 
 import trio
 
-from flash.codes import SECRET_BYTES
+from flash.codes import KEY_BYTES, digest_user
 from flash.domain import (
+    Approved,
     Attempt,
-    Checkout,
     CheckoutId,
     CheckoutOutcome,
     Code,
+    Confirmed,
     Epoch,
     ItemId,
+    LegacyCode,
     MalformedAttempt,
     Purchase,
     RecordedAttempt,
     Redemption,
+    RequestId,
     Sale,
     SaleId,
     Term,
+    UserId,
 )
 from flash.errors import TermEnded
+from flash.inventory import ReceiptKey, receipt_key
 from flash.testing.twins.faults import Faults
 
+TOKEN_BYTES = 16
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _LEAD_SECONDS = 5
 _OUTDATED_SECONDS = 10
@@ -49,6 +57,7 @@ class _Sale:
     stock: int
     user_limit: int
     epoch: int = 0
+    token: bytes = b""
     sold_out_at: datetime | None = None
     purchases: dict[ItemId, tuple[int, Purchase]] = field(default_factory=dict)
     """By item, each with the epoch that sold it."""
@@ -63,10 +72,12 @@ class _Attempt:
 
 
 class DatabaseTwin:
-    """One database. `random` makes the codes' secrets."""
+    """One database. `random` makes the terms' tokens."""
 
     def __init__(self, *, code_ttl_seconds: float = 3600.0, random: Random | None = None) -> None:
         self.faults = Faults()
+        self.digest_user: Callable[[UserId], bytes] = partial(digest_user, bytes(KEY_BYTES))
+        """What stands for a user in the codes that it issues."""
         self.attempts: list[_Attempt] = []
         """Every attempt that was ever recorded; a checkout's id is its place in here, from 1."""
         self._code_ttl = timedelta(seconds=code_ttl_seconds)
@@ -91,11 +102,15 @@ class DatabaseTwin:
 
     async def find_redemptions(self, codes: list[Code]) -> list[Redemption]:
         await self.faults.before("find_redemptions", codes)
-        found = [
-            Redemption(self._checkout(code.sale_id, code.checkout_id), self._bought(code.checkout_id)) for code in codes
-        ]
+        found = [self._redemption(code) for code in codes]
         await self.faults.after("find_redemptions", codes)
         return found
+
+    async def find_legacy(self, legacy: LegacyCode) -> Code | None:
+        """None: no code of release 0.1 was ever issued here."""
+        await self.faults.before("find_legacy", legacy)
+        await self.faults.after("find_legacy", legacy)
+        return None
 
     # terms
 
@@ -110,35 +125,31 @@ class DatabaseTwin:
         await self.faults.after("list_leadable")
         return found
 
-    async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, list[Purchase]]:
+    async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, datetime]:
         await self.faults.before("begin_term", sale_id)
         sale = self._sales.get(sale_id)
         if sale is None:
             raise TermEnded(f"sale {sale_id} does not exist")
         sale.epoch += 1
-        begun = Term(sale_id, Epoch(sale.epoch)), self._view(sale), [p for _, p in self.purchases(sale_id)]
+        sale.token = self._random.randbytes(TOKEN_BYTES)
+        begun = Term(sale_id, Epoch(sale.epoch), sale.token), self._view(sale), self.now()
         await self.faults.after("begin_term", sale_id)
         return begun
 
-    async def find_checkouts(
-        self, sale_id: SaleId, ids: list[CheckoutId]
-    ) -> tuple[datetime, dict[CheckoutId, Checkout]]:
-        await self.faults.before("find_checkouts", sale_id, ids)
-        found = {id: checkout for id in ids if (checkout := self._checkout(sale_id, id)) is not None}
-        now = self.now()
-        await self.faults.after("find_checkouts", sale_id, ids)
-        return now, found
+    async def read_purchases(self, term: Term) -> AsyncIterator[list[tuple[CheckoutId, RequestId, ItemId, UserId]]]:
+        await self.faults.before("read_purchases", term)
+        earlier = [p for epoch, p in self.purchases(term.sale_id) if epoch < term.epoch]
+        await self.faults.after("read_purchases", term)
+        for p in earlier:
+            yield [(p.checkout_id, p.request_id, p.item_id, p.user_id)]
 
-    async def sell(self, term: Term, purchases: list[Purchase]) -> None:
-        await self.faults.before("sell", term, purchases)
-        sale = self._sales.get(term.sale_id)
-        if sale is None or sale.epoch != term.epoch:
-            raise TermEnded(f"epoch {term.epoch} of sale {term.sale_id} is over")
-        self._check(sale, purchases)
-        sale.purchases.update({p.item_id: (term.epoch, p) for p in purchases})
-        if len(sale.purchases) == sale.stock:
-            sale.sold_out_at = max(p.purchased_at for p in purchases)
-        await self.faults.after("sell", term, purchases)
+    async def confirm(
+        self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
+    ) -> Confirmed:
+        await self.faults.before("confirm", term, sold_before, approved, redeemed)
+        confirmed = self._confirm(term, sold_before, approved, redeemed)
+        await self.faults.after("confirm", term, sold_before, approved, redeemed)
+        return confirmed
 
     # the schedule
 
@@ -168,7 +179,9 @@ class DatabaseTwin:
         code = None
         if outcome is CheckoutOutcome.ISSUED:
             assert sale is not None
-            code = Code(sale.id, CheckoutId(len(self.attempts) + 1), self._random.randbytes(SECRET_BYTES))
+            assert isinstance(attempt, Attempt)
+            digest, now = self.digest_user(attempt.user_id), int(self.now().timestamp())
+            code = Code(sale.id, CheckoutId(len(self.attempts) + 1), attempt.item_id, now, digest)
         self.attempts.append(_Attempt(attempt, outcome, code, self.now()))
         if code is not None or sale is None:
             return RecordedAttempt(outcome, code)
@@ -191,15 +204,46 @@ class DatabaseTwin:
                 return sale
         return None
 
-    def _checkout(self, sale_id: SaleId, id: CheckoutId) -> Checkout | None:
-        if not 1 <= id <= len(self.attempts):
+    def _row(self, code: Code) -> _Attempt | None:
+        """The checkout that issued `code`, and not another one of the same number."""
+        row = self.attempts[code.checkout_id - 1] if 1 <= code.checkout_id <= len(self.attempts) else None
+        if row is None or row.code is None:
             return None
-        row = self.attempts[id - 1]
-        if row.code is None or row.code.sale_id != sale_id:
-            return None
-        assert isinstance(row.attempt, Attempt)
-        is_expired = row.attempted_at < self.now() - self._code_ttl
-        return Checkout(row.code.secret, row.attempt.item_id, row.attempt.user_id, is_expired)
+        known = (row.code.sale_id, row.code.item_id, row.code.user_digest)
+        return row if known == (code.sale_id, code.item_id, code.user_digest) else None
+
+    def _redemption(self, code: Code) -> Redemption:
+        row, sale = self._row(code), self._sales.get(code.sale_id)
+        sold = None if sale is None else sale.purchases.get(code.item_id)
+        purchase = sold[1] if sold is not None and self._receipt_key(sold[1]) == receipt_key(code) else None
+        return Redemption(row is not None and row.attempted_at >= self.now() - self._code_ttl, purchase)
+
+    def _receipt_key(self, purchase: Purchase) -> ReceiptKey:
+        return purchase.checkout_id, purchase.item_id, self.digest_user(purchase.user_id)
+
+    def _confirm(
+        self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
+    ) -> Confirmed:
+        receipts = [p for id in redeemed if (p := self._bought(id)) is not None]
+        if missing := [a for a in approved if self._row(a.code) is None]:
+            return Confirmed(None, [], missing, receipts)
+        sale = self._sales.get(term.sale_id)
+        fence = None if sale is None else (sale.epoch, sale.token, len(sale.purchases))
+        if sale is None or fence != (term.epoch, term.token, sold_before):
+            raise TermEnded(f"epoch {term.epoch} of sale {term.sale_id} is over")
+        now = self.now()
+        sold = [self._purchase(a, now) for a in approved]
+        self._check(sale, sold)
+        sale.purchases.update({p.item_id: (term.epoch, p) for p in sold})
+        if sold and len(sale.purchases) == sale.stock:
+            sale.sold_out_at = now
+        return Confirmed(now, sold, [], receipts)
+
+    def _purchase(self, approved: Approved, now: datetime) -> Purchase:
+        code = approved.code
+        attempt = self.attempts[code.checkout_id - 1].attempt
+        assert isinstance(attempt, Attempt)
+        return Purchase(code.checkout_id, approved.request_id, code.item_id, attempt.user_id, approved.slot, now)
 
     def _bought(self, id: CheckoutId) -> Purchase | None:
         sold = (purchase for sale in self._sales.values() for _, purchase in sale.purchases.values())
