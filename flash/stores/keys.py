@@ -101,7 +101,7 @@ async def with_session(url: str, function: Callable[[Session], Awaitable[T]]) ->
     """
     async with open_postgres(url, connections_max=1, timeout_seconds=10, name="flash keys") as database:
         try:
-            return await database.run(function)
+            return await database.administer(function)
         except StatementError as error:
             raise OperatorError(
                 f"PostgreSQL refused ({reason_of(error)}): run `flash migrate` first, and use the tables' owner"
