@@ -49,10 +49,8 @@ class Connection:
         self._parser = RequestParser(BODY_MAX_BYTES, keeps_bodies=self._direct is None)
 
     @classmethod
-    async def serve(cls, app: Application, connections: ConnectionSet, stream: trio.SocketStream) -> None:
-        """Serve one connection to its end. Raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
-        taken = stream.socket
-        sock = socket.socket(taken.family, taken.type, taken.proto, fileno=taken.detach())
+    async def serve(cls, app: Application, connections: ConnectionSet, sock: socket.socket) -> None:
+        """Serve one connection to its end, and close it. Raises nothing but `trio.Cancelled`."""
         try:
             sock.setblocking(False)
             connection = cls(app, connections, sock)

@@ -6,6 +6,8 @@ It knows nothing of what a connection speaks, so the built-in connections and Hy
 from __future__ import annotations
 
 import math
+import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -16,6 +18,10 @@ from flash.http.limits import Limits
 
 SWEEP_SECONDS = 0.05
 """How late a passed deadline may be noticed."""
+
+
+_DESCRIPTORS_KEPT = 100
+"""Descriptors for everything but clients: stores, listeners, refusals. At most half of what the process may have."""
 
 
 class Member(Protocol):
@@ -32,12 +38,13 @@ class ConnectionSet:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self._connections_max = min(limits.connections_max, _descriptors_for_connections())
         self.members: set[Member] = set()
         self.is_draining = False
 
     @property
     def is_full(self) -> bool:
-        return len(self.members) >= self.limits.connections_max
+        return len(self.members) >= self._connections_max
 
     @contextmanager
     def tracking(self, connection: Member) -> Iterator[None]:
@@ -65,3 +72,11 @@ class ConnectionSet:
                 if connection.deadline <= now:
                     connection.deadline = math.inf
                     connection.expire()
+
+
+def _descriptors_for_connections() -> int:
+    """A client that finds no descriptor would wait in the kernel; one too many is told 503."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return allowed - min(_DESCRIPTORS_KEPT, allowed // 2)

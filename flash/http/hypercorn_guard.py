@@ -59,10 +59,10 @@ async def serve_connection(
 ) -> None:
     """Serve one connection to its end. Raises nothing but `trio.Cancelled` and leaves no descriptor behind."""
     assert isinstance(config, GuardedConfig)
-    if config.connections.is_full:
-        await trio.aclose_forcefully(stream)
-    elif config.serve_plain is not None and isinstance(stream, trio.SocketStream):
+    if config.serve_plain is not None and isinstance(stream, trio.SocketStream):
         await config.serve_plain(stream)
+    elif config.connections.is_full:
+        await trio.aclose_forcefully(stream)
     else:
         await GuardedTCPServer(app, config, context, state, stream).run()
 

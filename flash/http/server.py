@@ -22,8 +22,8 @@ from hypercorn.utils import wrap_app
 
 from flash.errors import OperatorError
 from flash.http import hypercorn_guard
+from flash.http.accepting import Acceptor
 from flash.http.asgi import App
-from flash.http.connection import Connection
 from flash.http.connection_set import ConnectionSet
 from flash.http.hypercorn_guard import GuardedConfig
 from flash.http.limits import HEAD_MAX_BYTES, Limits
@@ -78,16 +78,17 @@ async def serve(
     After `stop` it takes at most `limits.drain_seconds` and about half a second, whatever the connections do.
     Raises `OperatorError`.
     """
-    # A second descriptor: what the kernel has connected when Hypercorn closes the first one would be reset otherwise.
     is_ours = listener is None
     listener = listener or listen(host, port)
-    backlog = listener.dup() if is_ours and is_builtin and tls is None else None
     connections = ConnectionSet(limits)
     config = _configure(connections, tls)
-    config.serve_plain = partial(Connection.serve, app, connections) if is_builtin else None
+    # A second descriptor: it outlives the one that Hypercorn closes at the stop, which would reset what waits there.
+    plain = listener.dup() if is_builtin and tls is None else None
+    acceptor = None if plain is None else Acceptor(app, connections, plain)
+    config.serve_plain = None if acceptor is None else acceptor.serve
     sockets = Sockets([listener], [], []) if tls else Sockets([], [listener], [])
     hypercorn_guard.install()
-    async with trio.open_nursery() as sweeping, _closing(backlog):
+    async with trio.open_nursery() as sweeping, _closing(plain):
         sweeping.start_soon(connections.sweep)
         async with trio.open_nursery() as nursery:
             await nursery.start(
@@ -99,19 +100,19 @@ async def serve(
             await stop.wait()
             app.draining.set()
             connections.drain()
-            if backlog is not None:
+            if plain is not None and acceptor is not None and is_ours:
                 await _closed(listener)
-                nursery.start_soon(_serve_backlog, backlog, config)
+                nursery.start_soon(_serve_backlog, acceptor, plain, config.graceful_timeout)
         sweeping.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def _closing(backlog: socket.socket | None) -> AsyncIterator[None]:
+async def _closing(listener: socket.socket | None) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if backlog is not None:
-            backlog.close()
+        if listener is not None:
+            listener.close()
 
 
 async def _closed(listener: socket.socket) -> None:
@@ -121,26 +122,12 @@ async def _closed(listener: socket.socket) -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def _serve_backlog(backlog: socket.socket, config: GuardedConfig) -> None:
+async def _serve_backlog(acceptor: Acceptor, listener: socket.socket, seconds: float) -> None:
     """Serve who had connected before the stop and was not accepted yet. Whoever comes later is refused."""
-    with trio.move_on_after(config.graceful_timeout):
+    with trio.move_on_after(seconds):
         async with trio.open_nursery() as nursery:
-            with backlog:  # from the last `accept` to the closing, nothing waits
-                while (connected := _accept_nowait(backlog)) is not None:
-                    if config.serve_plain is not None and not config.connections.is_full:
-                        stream = trio.SocketStream(trio.socket.from_stdlib_socket(connected))
-                        nursery.start_soon(config.serve_plain, stream)
-                    else:
-                        connected.close()
-
-
-def _accept_nowait(listener: socket.socket) -> socket.socket | None:
-    try:
-        connected, _ = listener.accept()
-    except OSError:  # nobody waits any more, or no descriptor is left
-        return None
-    connected.setblocking(False)
-    return connected
+            with listener:  # from the last `accept` to the closing, nothing waits
+                acceptor.take_waiting(nursery)
 
 
 def _configure(connections: ConnectionSet, tls: Tls | None) -> GuardedConfig:

@@ -44,7 +44,9 @@ class Plain:
 @asynccontextmanager
 async def connected(app: Plain) -> AsyncIterator[trio.SocketStream]:
     """The client's end."""
-    ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())
+    ours_end, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ours = trio.SocketStream(trio.socket.from_stdlib_socket(ours_end))
     connections = ConnectionSet(limits())
     async with trio.open_nursery() as nursery, ours:
         nursery.start_soon(Connection.serve, app, connections, theirs)
@@ -115,7 +117,9 @@ async def test_nothing_begins_when_a_deadline_passes_in_the_instant_a_request_ar
             connection.expire()
 
     monkeypatch.setattr(RequestParser, "feed", feed_too_late)
-    ours, theirs = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in socket.socketpair())
+    ours_end, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    ours = trio.SocketStream(trio.socket.from_stdlib_socket(ours_end))
     async with trio.open_nursery() as nursery, ours:
         nursery.start_soon(Connection.serve, app, connections, theirs)
         await ours.send_all(POST + b"\r\n")

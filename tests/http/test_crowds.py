@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 import trio
 
-from flash.testing.client import Client, host_and_port, raw
+from flash.http.accepting import ROUND_MAX
+from flash.testing.client import Client, ConnectionLost, host_and_port, raw
 from flash.testing.cluster import ROOT
 from tests.http.cases import ACCEPTED, REJECTED
 from tests.http.site import GET, Serving, at_most, descriptors, limits, serving_on, until
@@ -106,8 +108,60 @@ async def test_out_of_descriptors_open_connections_are_served_and_new_ones_once_
         for stream in crowd:
             await stream.aclose()
         with at_most(2):
-            async with Client(address) as late:
-                assert (await late.get("/")).status == 200
+            while not await _is_served(address):  # noqa: ASYNC110 - the server sets no event for us
+                await trio.sleep(0.01)  # told to come back, until the server has seen the others go
+
+
+async def _is_served(address: str) -> bool:
+    with suppress(ConnectionLost):
+        async with Client(address) as client:
+            return (await client.get("/")).status == 200
+    return False
+
+
+async def test_newcomers_are_accepted_many_at_once_however_busy_the_others_are() -> None:
+    """One newcomer in each round of the scheduler would wait for as many rounds as there are newcomers before it."""
+    async with serving_on(True) as running:
+        host, port = host_and_port(running.address)
+        rounds = 0
+
+        async def count_rounds() -> None:
+            nonlocal rounds
+            while True:
+                rounds += 1
+                await trio.lowlevel.checkpoint()
+
+        # connected by the kernel in one step of this thread, so all of them wait when the server looks
+        crowd = [socket.create_connection((host, port)) for _ in range(4 * ROUND_MAX)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_rounds)
+            for newcomer in crowd:
+                newcomer.sendall(GET + b"\r\n")
+                newcomer.setblocking(False)
+            await trio.lowlevel.wait_readable(crowd[-1])
+            assert rounds < len(crowd) / 4, f"the last of {len(crowd)} newcomers was served after {rounds} rounds"
+            nursery.cancel_scope.cancel()
+        for newcomer in crowd:
+            with at_most(2):
+                await trio.lowlevel.wait_readable(newcomer)
+            assert newcomer.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        for newcomer in crowd:
+            newcomer.close()
+
+
+async def test_everybody_above_the_cap_is_told_so_and_costs_no_descriptor() -> None:
+    async with serving_on(True, limits(connections_max=5, drain_seconds=0.3)) as running:
+        before = descriptors()
+        crowd = [await trio.open_tcp_stream(*host_and_port(running.address)) for _ in range(300)]
+        refused = 0
+        for stream in crowd[5:]:
+            with at_most(2):
+                refused += (await stream.receive_some(65_536)).startswith(b"HTTP/1.1 503 ")
+        assert refused == 295
+        for stream in crowd:
+            await stream.aclose()
+        await until(lambda: descriptors() <= before)
+        await running.assert_answers()
 
 
 async def test_the_table_of_requests_holds_over_a_real_connection(serving: Serving) -> None:
