@@ -9,7 +9,19 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NewType
+from typing import NewType, TypeVar, dataclass_transform
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def value(cls: type[T]) -> type[T]:
+    """A frozen dataclass with slots: the type checker refuses changes, and no instance pays for refusing them.
+
+    A dozen values are made for each sale, and one that is frozen at run time takes four times as long to make.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
+
 
 SaleId = NewType("SaleId", int)
 ItemId = NewType("ItemId", int)
@@ -47,7 +59,7 @@ class CheckoutOutcome(enum.Enum):
     SOLD_OUT = "sold_out"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Code:
     """What a checkout code says once its tag has been verified: all that a decision needs.
 
@@ -63,7 +75,7 @@ class Code:
     is_legacy: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LegacyCode:
     """What a code of release 0.1 says. The rest stands in its checkout's row, beside the same 16 random bytes."""
 
@@ -72,7 +84,7 @@ class LegacyCode:
     secret: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Attempt:
     """One well-formed call of POST /checkout. The item need not exist."""
 
@@ -80,14 +92,14 @@ class Attempt:
     item_id: ItemId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MalformedAttempt:
     """A call of POST /checkout that could not be read. `query` is its query string as it came, cut short."""
 
     query: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RecordedAttempt:
     """How an attempt was recorded. `code` is set if one was issued, `opens_in_seconds` if it came too early."""
 
@@ -96,7 +108,7 @@ class RecordedAttempt:
     opens_in_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Command:
     """A buyer's request to redeem a code. The same `request_id` again is the same request."""
 
@@ -104,7 +116,7 @@ class Command:
     request_id: RequestId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Purchase:
     """One item sold. `slot` numbers the buyer's purchases within the sale, from 1."""
 
@@ -116,7 +128,7 @@ class Purchase:
     purchased_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Redemption:
     """What the database knows of a code. `is_valid`: its checkout is there and has not expired."""
 
@@ -124,7 +136,7 @@ class Redemption:
     purchase: Purchase | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Approved:
     """The buyer shall get the item. It is not sold before it is stored, and until then nobody hears of it."""
 
@@ -133,14 +145,14 @@ class Approved:
     slot: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Redeemed:
     """This very code has bought before; its receipt stands in the database."""
 
     checkout_id: CheckoutId
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Confirmed:
     """What the database made of a batch of decisions.
 
@@ -155,21 +167,21 @@ class Confirmed:
     receipts: list[Purchase]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sold:
     """The buyer gets the item, and that is stored."""
 
     purchase: Purchase
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Repeated:
     """The same request has bought before. Give the same answer again."""
 
     purchase: Purchase
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refused:
     """No, and why. CODE_ALREADY_USED carries what the code has bought, USER_LIMIT_REACHED the sale's limit."""
 
@@ -183,7 +195,7 @@ Decision = Approved | Redeemed | Refused
 """What the rules say, before the database has confirmed it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sale:
     """One sale as it was at one moment. Its items are `first_item_id` … `first_item_id + stock - 1`."""
 
@@ -212,7 +224,7 @@ class Sale:
         return range(self.first_item_id, self.first_item_id + self.stock)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Term:
     """The right to decide for one sale until another term begins.
 
