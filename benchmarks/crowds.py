@@ -88,7 +88,8 @@ async def cost_table(crowd: Crowd, clients: Sequence[int], sizes: Sequence[int],
         await add(middle, other_size, 0)
     opened = 0
     for others in sorted(beside):
-        await _open_beside(crowd.oracle.url, others - opened)
+        if not await _open_beside(crowd.oracle.url, others - opened):
+            crowd.progress.lack(f"{others:,} other sales that are all led: not within {_LEADER_SECONDS:.0f} s")
         opened = others
         await add(middle, size, others)
     kinds_heads = ("web", "inventory", "PostgreSQL", "Valkey", "(generator)")
@@ -96,13 +97,14 @@ async def cost_table(crowd: Crowd, clients: Sequence[int], sizes: Sequence[int],
     return Table("Cost per sale, in µs of CPU by process", heads, rows)
 
 
-async def _open_beside(url: str, count: int) -> None:
-    """Open `count` more sales that nobody buys from, and give all of them time to be led."""
+async def _open_beside(url: str, count: int) -> bool:
+    """Open `count` more sales that nobody buys from. False if some have no leader after half a minute."""
     async with open_database(url) as database:
         await database.write(_OPEN_BESIDE, count, USER_LIMIT)
-        with trio.move_on_after(_LEADER_SECONDS):
+        with trio.move_on_after(_LEADER_SECONDS) as waiting:
             while (await database.fetch(_LED))[0][0]:  # noqa: ASYNC110 the event is another process's
                 await trio.sleep(0.1)
+    return not waiting.cancelled_caught
 
 
 async def web_table(crowd: Crowd, size: int, clients: int, seconds: float) -> Table:
