@@ -89,6 +89,15 @@ class Commits:
     sales_per_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a section has found. The first cell of a row names it; None was not measured."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: list[tuple[str | float | None, ...]]
+
+
 @dataclass(slots=True)
 class Findings:
     """`wrong` names what is not true, `not_measured` what is missing and why, `notes` what casts doubt."""
@@ -99,6 +108,7 @@ class Findings:
     request_costs: list[Measured] = field(default_factory=list)
     commits: list[Commits] = field(default_factory=list)
     round_trips: dict[str, Latency] = field(default_factory=dict)
+    tables: list[Table] = field(default_factory=list)
     audit: str = "no audit was made"
     wrong: list[str] = field(default_factory=list)
     not_measured: list[str] = field(default_factory=list)

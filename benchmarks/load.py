@@ -50,6 +50,11 @@ def purchase(code: bytes, key: str) -> Request:
     return Request(PURCHASE, head % (code, key.encode()))
 
 
+def read(path: str) -> Request:
+    """A GET, counted as a checkout: any 200 is what is wanted."""
+    return Request(CHECKOUT, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+
+
 def checkouts(items: Sequence[int], run: str) -> list[Request]:
     """One for each item. A user asks for five, so nobody is near the limit of ten."""
     users = max(1, len(items) // 5)
@@ -97,7 +102,8 @@ class Buyers:
 class Plan:
     """A closed loop of `clients`, or an open loop in which visit i is due `i / rate` seconds after the beginning.
 
-    It ends when the buyers have nothing left to do, or after `seconds`.
+    It ends when the buyers have nothing left to do, or after `seconds`. A 503 ends the visit unless it
+    `repeats_rejected`.
     """
 
     buyers: Buyers
@@ -105,6 +111,7 @@ class Plan:
     clients: int
     seconds: float = math.inf
     rate: float | None = None
+    repeats_rejected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +225,9 @@ class LoadGenerator:
         kind, status = client.kind, int(head[9:12])
         if status == 503:
             self._result.rejected += 1
+            if not self._plan.repeats_rejected:
+                self._active -= 1
+                return self._go_on(client, None, now)
             found = _RETRY.search(head)
             return self._send_at(client, now + min(float(found[1]) if found else 1.0, RETRY_SECONDS_MAX))
         self._active -= 1

@@ -69,6 +69,11 @@ def memory_peak_bytes(pid: int) -> int | None:
     return None
 
 
+def memory_bytes(pid: int) -> int:
+    """What the process holds now (resident), shared pages included."""
+    return int(psutil.Process(pid).memory_info().rss)
+
+
 def machine_cpu_seconds() -> float:
     """CPU seconds that this machine has spent on any process since it started, or that were stolen from it."""
     times = psutil.cpu_times()

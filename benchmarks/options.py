@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from flash.errors import OperatorError
 
+SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "cost")
 Number = TypeVar("Number", int, float)
 
 DESCRIPTION = """\
@@ -35,6 +36,10 @@ class Options(argparse.Namespace):
     http: str | None
     url: str | None
     rate: float | None
+    sections: tuple[str, ...]
+    section_seconds: float
+    beside: tuple[int, ...]
+    against: Path | None
     ceiling_seconds: float
     timeout: float
     json: Path | None
@@ -71,6 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--http", choices=("builtin", "hypercorn"), help="FLASH_HTTP of the service (default: as it is set)")
     add("--url", type=_loopback, help="measure the service that runs there, e.g. http://127.0.0.1:8080")
     add("--rate", type=_number(float, 0.1, 1e6), metavar="R", help="also an open loop of R sales per second")
+    add("--sections", type=_names, default=("sales", "idle"), metavar="S,S…", help=f"{','.join(SECTIONS)} (sales,idle)")
+    add("--section-seconds", type=_number(float, 0.2, 600), default=5.0, metavar="S", help="of reads, overload (5)")
+    add("--beside", type=_several(0, 10_000), default=(1, 100, 1_000), metavar="N,N…", help="cost: other open sales")
+    add("--against", type=_tree, metavar="DIR", help="compare with the service of that checkout, which has a .venv")
     add("--ceiling-seconds", type=_number(float, 0.05, 60), default=2.0, metavar="S", help="for each ceiling (2)")
     add("--timeout", type=_number(float, 1, 86_400), default=1_800.0, metavar="S", help="give up after (1800)")
     add("--json", type=Path, metavar="FILE", help="write everything that was measured")
@@ -90,6 +99,20 @@ def _number(kind: type[Number], low: float, high: float) -> Callable[[str], Numb
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between {low:,g} and {high:,g}")
 
     return parse
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(text.split(","))
+    if unknown := set(names) - set(SECTIONS):
+        raise argparse.ArgumentTypeError(f"no section {', '.join(sorted(unknown))}: there are {', '.join(SECTIONS)}")
+    return names
+
+
+def _tree(text: str) -> Path:
+    tree = Path(text).absolute()
+    if (tree / ".venv/bin/python").exists() and (tree / "flash").is_dir():
+        return tree
+    raise argparse.ArgumentTypeError(f"{text}: expected a checkout with .venv/bin/python and flash/")
 
 
 def _several(low: int, high: int) -> Callable[[str], tuple[int, ...]]:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -80,14 +81,16 @@ def running_stores() -> Iterator[Stores]:
 
 
 @asynccontextmanager
-async def running(programs: Mapping[str, Sequence[str]], **settings: str) -> AsyncIterator[Cluster]:
+async def running(
+    programs: Mapping[str, Sequence[str]], python: str = sys.executable, directory: Path = ROOT, /, **settings: str
+) -> AsyncIterator[Cluster]:
     """Modules with arguments as processes, which must not die while the block lasts. `settings` are variables."""
     children: list[Child] = []
     async with trio.open_nursery() as nursery:
         try:
             for name, command in programs.items():
-                env = environment(**settings)
-                children.append(_child(name, [sys.executable, "-m", *command], stderr=STDOUT, env=env))
+                env, command = environment(**settings), [python, "-m", *command]
+                children.append(_child(name, command, stderr=STDOUT, env=env, directory=directory))
             with trio.fail_after(_START_SECONDS):
                 ready = [await nursery.start(_follow, child) for child in children]
             yield Cluster([address for address in ready if address], children)

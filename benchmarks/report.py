@@ -59,11 +59,20 @@ def tables(findings: Findings) -> Iterator[tuple[str, Rows]]:
     yield "Ceiling: one PostgreSQL connection, group commit", [heads, *([*map(_number, row)] for row in commits)]
     trips = [(name, *_ms(latency, 3)) for name, latency in findings.round_trips.items()]
     yield "Ceiling: round trips", [("what", *_MS), *trips]
+    for table in findings.tables:
+        yield table.title, [table.heads, *([*map(_cell, row)] for row in table.rows)]
 
 
 def _number(value: float | None, digits: int = 0, unit: float = 1) -> str:
     """For people; a dash for what was not measured."""
     return "-" if value is None else f"{value / unit:,.{digits}f}"
+
+
+def _cell(value: str | float | None) -> str:
+    """A number with about three digits that count."""
+    if isinstance(value, str):
+        return value
+    return _number(value, 0 if value is None or isinstance(value, int) or value >= 100 else 1 if value >= 10 else 2)
 
 
 def _place(row: Measured) -> tuple[str, str]:

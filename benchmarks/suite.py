@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
-
-from rich.console import Console
 
 from benchmarks.ceilings import measure_ceilings
 from benchmarks.findings import HANDLER, STOCK, Findings
@@ -16,6 +15,8 @@ from benchmarks.load import Buyers, Plan, checkout, checkouts, purchase
 from benchmarks.options import Options
 from benchmarks.oracle import ExternalTarget, Oracle, broken, unexpected, wrong_with
 from benchmarks.processes import Cluster, Stores, call_in_child, running, running_stores
+from benchmarks.progress import Progress
+from benchmarks.sections import Sections
 from flash.audit.reading import read
 
 _WARMUP_ITEMS, _WARMUP_CLIENTS, _COSTED_REQUESTS_MAX, _COSTED_CLIENTS = 1_000, 32, 10_000, 64
@@ -28,36 +29,46 @@ class Suite:
 
     def __init__(self, options: Options, http: str, findings: Findings) -> None:
         self._options, self._http, self._findings = options, http, findings
-        self._console, self._began = Console(stderr=True, highlight=False), time.monotonic()
-        self._status, self._step = self._console.status("starting", refresh_per_second=4), ""
+        self._progress = Progress(findings)
 
     async def run(self, database_url: str | None) -> None:
         """On stores and processes of our own, or at `--url`, where `database_url` is needed for the audit alone."""
         if not self._options.rate:
-            self._lack("an open loop, whose latencies count from when a visit was due: ask with --rate")
-        self._lack("more than one host, a network, and a disk other than this machine's")
-        with self._status:
+            self._progress.lack("an open loop, whose latencies count from when a visit was due: ask with --rate")
+        self._progress.lack("more than one host, a network, and a disk other than this machine's")
+        with self._progress.status:
             await (self._run_external(self._options.url, database_url) if self._options.url else self._run_own())
 
     async def _run_own(self) -> None:
         with running_stores() as stores:
             oracle = Oracle(stores[0].url)
             self._findings.facts["PostgreSQL"] = await oracle.prepare()
-            for web in self._options.web:
+            for web in self._options.web if "sales" in self._options.sections else ():
                 await self._measure_baselines(web)
-                async with running(self._programs(web), **self._settings(stores)) as started:
-                    cluster = Cluster(started.addresses, [*started.processes, *stores])
+                async with self._serving(stores, web) as cluster:
                     await self._measure_sales(cluster, oracle, is_last=web == self._options.web[-1])
+            sections = Sections(self._options, stores, oracle, partial(self._serving, stores), self._progress)
+            await sections.run()
             await self._audit(oracle.url)
-            self._begin("ceilings of the stores")  # last, and with nothing else running
-            found, plan = self._findings, (stores[0].url, stores[1].url, self._options.ceiling_seconds)
-            found.commits, found.round_trips, found.facts["Valkey"] = await call_in_child(measure_ceilings, plan)
-            self._done(f"{max(row.sales_per_second for row in found.commits):,.0f} sales/s on one connection")
+            if "sales" in self._options.sections:
+                await self._measure_ceilings(stores)  # last, and with nothing else running
+            else:
+                self._progress.lack("whole sales, baselines and ceilings: add sales to --sections")
+
+    async def _measure_ceilings(self, stores: Stores) -> None:
+        self._progress.begin("ceilings of the stores")
+        found, plan = self._findings, (stores[0].url, stores[1].url, self._options.ceiling_seconds)
+        found.commits, found.round_trips, found.facts["Valkey"] = await call_in_child(measure_ceilings, plan)
+        self._progress.done(f"{max(row.sales_per_second for row in found.commits):,.0f} sales/s on one connection")
 
     async def _run_external(self, url: str, database_url: str | None) -> None:
-        self._lack(f"what speaks HTTP there: the baseline is that of FLASH_HTTP={self._http} (say which with --http)")
-        self._lack("CPU and memory of the service: its processes are not ours (--url)")
-        self._lack("the stores' ceilings, cost of refusals, sale sizes: they need stores of our own (leave --url out)")
+        self._progress.lack(
+            f"what speaks HTTP there: the baseline is that of FLASH_HTTP={self._http} (say which with --http)"
+        )
+        self._progress.lack("CPU and memory of the service: its processes are not ours (--url)")
+        self._progress.lack(
+            "the stores' ceilings, cost of refusals, sizes, sections: they need stores of our own (leave --url out)"
+        )
         target, parts = ExternalTarget(url), urlsplit(url)
         await target.get("/health")
         await self._measure_baselines(1)
@@ -67,7 +78,16 @@ class Suite:
         if database_url:
             await self._audit(database_url)
         else:
-            self._lack("the audit: set DATABASE_URL to the service's database (only read)")
+            self._progress.lack("the audit: set DATABASE_URL to the service's database (only read)")
+
+    @asynccontextmanager
+    async def _serving(self, stores: Stores, web: int, *before: str) -> AsyncIterator[Cluster]:
+        """The service with `web` web processes. `before`: the module that starts them, and its first arguments."""
+        programs = {
+            name: (*before, kind) if before else (module, kind) for name, (module, kind) in self._programs(web).items()
+        }
+        async with running(programs, **self._settings(stores)) as started:
+            yield Cluster(started.addresses, [*started.processes, *stores])
 
     def _programs(self, web: int) -> dict[str, tuple[str, str]]:
         kinds = ["inventory"] * self._options.inventory + ["web"] * web
@@ -84,13 +104,13 @@ class Suite:
         for server, program in ((HANDLER, self._http), (STOCK, STOCK)):
             async with running({f"{server}.{n}": ("benchmarks.baseline", program) for n in range(web)}) as servers:
                 for clients in self._options.clients:
-                    self._begin(f"baseline server ({server}), {clients:,} clients, {web} web")
+                    self._progress.begin(f"baseline server ({server}), {clients:,} clients, {web} web")
                     buyers = Buyers([checkout("buyer-1234", 123456)], repeats=True)
                     plan = Plan(buyers, servers.addresses, clients, seconds=self._options.ceiling_seconds)
                     await servers.measure("warm-up", replace(plan, seconds=plan.seconds / 4))
                     row = await servers.measure(server, plan)
                     self._findings.baselines.append(row)
-                    self._done(f"{row.requests_per_second:,.0f} requests/s")
+                    self._progress.done(f"{row.requests_per_second:,.0f} requests/s")
 
     def _sales(self, *, is_last: bool) -> list[tuple[str, int, int]]:
         """What they are compared by, clients, size. What needs no comparison over web processes comes last."""
@@ -114,19 +134,19 @@ class Suite:
         opened = await target.open_sale(size)
         if opened is None:
             text = "no open sale is left: start the service with a short FLASH_SALE_PERIOD, e.g. 5"
-            return self._lack(f"a sale with {clients:,} clients: {text}")
+            return self._progress.lack(f"a sale with {clients:,} clients: {text}")
         rate, run = self._options.rate if kind == "rate" else None, secrets.token_hex(4)
         title = f"a sale of {len(opened.items):,}, {clients:,} clients, {len(cluster.addresses)} web"
-        self._begin(title + (f", {rate:,g} per second" if rate else "") if kind else "warm-up")
+        self._progress.begin(title + (f", {rate:,g} per second" if rate else "") if kind else "warm-up")
         buyers = Buyers(checkouts(opened.items, run), run, repeats=not rate)
         sale = await cluster.measure(title, Plan(buyers, cluster.addresses, clients, rate=rate))
         sale.kind, sale.size = kind, len(opened.items)
         sale.counts, untrue = await target.count(opened)
-        self._note_wrong(untrue)
-        self._note_wrong(wrong_with(sale.load, sale.counts, opened.sold_before, target.is_alone))
+        self._progress.note_wrong(untrue)
+        self._progress.note_wrong(wrong_with(sale.load, sale.counts, opened.sold_before, target.is_alone))
         if kind:
             self._findings.add_sale(sale)
-        return self._done(f"{sale.seconds:.2f} s, {sale.sales_per_second:,.0f} sales/s")
+        return self._progress.done(f"{sale.seconds:.2f} s, {sale.sales_per_second:,.0f} sales/s")
 
     async def _cost_requests(self, cluster: Cluster, oracle: Oracle) -> None:
         """On one sale: half is sold and asked for again; then the rest is sold, and the half is asked for again."""
@@ -135,15 +155,15 @@ class Suite:
 
         async def cost(title: str, codes: list[bytes] | None, allowed: frozenset[str] = frozenset()) -> list[bytes]:
             """A purchase for each of `codes`, or a checkout for each item of the half. Returns what was issued."""
-            self._begin(title)
+            self._progress.begin(title)
             run, clients = secrets.token_hex(4), self._options.middle_clients(_COSTED_CLIENTS)
             requests = [purchase(code, f"{run}-{n}") for n, code in enumerate(codes or ())] or checkouts(half, run)
             row = await cluster.measure(title, Plan(Buyers(requests), cluster.addresses, clients))
             self._findings.request_costs.append(row)
-            self._note_wrong(unexpected(row.load.refusals, allowed))
+            self._progress.note_wrong(unexpected(row.load.refusals, allowed))
             if row.latency.count != len(half):
-                self._note_wrong([f"{row.latency.count} of {len(half)} were answered as expected"])
-            self._done(f"{row.requests_per_second:,.0f} requests/s")
+                self._progress.note_wrong([f"{row.latency.count} of {len(half)} were answered as expected"])
+            self._progress.done(f"{row.requests_per_second:,.0f} requests/s")
             issued, row.load.codes = row.load.codes, []  # none of the report's business
             return issued
 
@@ -158,27 +178,12 @@ class Suite:
         await cost("a purchase when sold out", spare, _SOLD_OUT)
         counts, untrue = await oracle.count(sale)
         missing = [f"{counts.purchases} of {len(sale.items)} items were sold"]
-        self._note_wrong(untrue + (missing if counts.purchases != len(sale.items) else []))
+        self._progress.note_wrong(untrue + (missing if counts.purchases != len(sale.items) else []))
 
     async def _audit(self, url: str) -> None:
-        self._begin("audit of everything that was sold")
+        self._progress.begin("audit of everything that was sold")
         report = await read(url, None)
-        self._note_wrong(broken(report))
+        self._progress.note_wrong(broken(report))
         state = "clean" if report.is_clean else "BROKEN"
         self._findings.audit = f"audit {state}: {len(report.checks)} promises, {len(report.sales)} sales"
-        self._done(state)
-
-    def _lack(self, text: str) -> None:
-        self._findings.not_measured.append(text)
-
-    def _note_wrong(self, wrong: Iterable[str]) -> None:
-        self._findings.wrong += [f"{self._step}: {text}" for text in wrong]
-
-    def _begin(self, step: str) -> None:
-        """What a waiting person sees: a spinner, then a line with the result."""
-        self._step = step
-        self._status.update(step)
-
-    def _done(self, result: str) -> None:
-        elapsed = time.monotonic() - self._began
-        self._console.print(f"{elapsed:6.1f} s  {self._step}: {result}", soft_wrap=True, markup=False)
+        self._progress.done(state)
