@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,7 +19,8 @@ from benchmarks.native import RECORDER, NativePostgres, NativeRedis, Statement, 
 from benchmarks.oracle import USER_LIMIT, open_database
 from benchmarks.stats import Latency, percentile, summary
 from flash import bridge
-from flash.domain import Attempt, Code, ItemId, Purchase, RequestId, UserId
+from flash.codes import KEY_BYTES, digest_user
+from flash.domain import Approved, Attempt, Code, ItemId, RequestId, UserId
 from flash.errors import OperatorError
 from flash.stores.checkouts import Checkouts
 from flash.stores.migration import migrate
@@ -34,6 +36,7 @@ GOALS = {CHECKOUT: 1.4, PURCHASE: 1.8}
 _DATABASE = "flash_floor"
 _BATCH, _TTL_SECONDS = 1_000, 3_600.0
 _STREAM, _PAYLOAD = b"flash:bench:floor", b"x" * 100
+_digest = partial(digest_user, bytes(KEY_BYTES))
 _TRIPS = (
     redis_command(b"XADD", _STREAM, b"MAXLEN", b"1", b"*", b"c", _PAYLOAD),
     redis_command(b"XREAD", b"COUNT", b"1", b"STREAMS", _STREAM, b"0"),
@@ -148,18 +151,15 @@ async def _prepare(url: str, count: int) -> tuple[list[Statement], list[Statemen
     await migrate(_floor_url(url))
     async with open_database(_floor_url(url)) as database:
         (sale_id, *_), _ = await SaleSchedule(database).prepare_sales(86_400, max(20, count), USER_LIMIT)
-        term, sale, _ = await Terms(database, _TTL_SECONDS, linger_seconds=0).begin_term(sale_id)
+        term, sale, _ = await Terms(database, linger_seconds=0).begin_term(sale_id)
         asked = [Attempt(UserId(f"floor-{n // 5}"), ItemId(sale.first_item_id + n)) for n in range(count)]
-        store, codes = Checkouts(database, _TTL_SECONDS), list[Code | None]()
+        store, codes = Checkouts(database, _TTL_SECONDS, _digest), list[Code]()
         for start in range(0, count, _BATCH):
-            codes += [found.code for found in await store.record_attempts([*asked[start : start + _BATCH]])]
-    recording, selling = Checkouts(RECORDER, _TTL_SECONDS), Terms(RECORDER, _TTL_SECONDS, linger_seconds=0)
-    purchases = []
-    for n, (attempt, code) in enumerate(zip(asked, codes, strict=True)):
-        assert code is not None
-        key = RequestId(f"floor:{n}")
-        purchases.append(Purchase(code.checkout_id, key, attempt.item_id, attempt.user_id, n % 5 + 1, sale.starts_at))
+            recorded = await store.record_attempts([*asked[start : start + _BATCH]])
+            codes += [found.code for found in recorded if found.code is not None]
+    recording, selling = Checkouts(RECORDER, _TTL_SECONDS, _digest), Terms(RECORDER, linger_seconds=0)
+    approved = [Approved(code, RequestId(f"floor:{n}"), n % 5 + 1) for n, code in enumerate(codes)]
     return (
         [statement_of(recording.record_attempts([attempt])) for attempt in asked],
-        [statement_of(selling.sell(term, [purchase])) for purchase in purchases],
+        [statement_of(selling.confirm(term, n, [one], [])) for n, one in enumerate(approved)],
     )

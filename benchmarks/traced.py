@@ -35,7 +35,7 @@ STAMPED = (
     ("purchase_rpc.server", "PurchaseServer", "_deliver"),
     ("purchase_rpc.server", "PurchaseServer", "send"),
     ("actors.inventory", "InventoryActor", "_serve"),
-    ("stores.terms", "Terms", "sell"),
+    ("stores.terms", "Terms", "confirm"),
     ("stores.postgres", "Postgres", "write"),
 )
 """Modules of `flash`, classes, and methods, each stamped when it is called (`>`) and when it has returned (`<`)."""
