@@ -7,10 +7,12 @@ dropped, because nobody knows which answer would come next on it.
 
 from __future__ import annotations
 
+import socket
 from typing import Any, TypeAlias, cast
 
 import hiredis
 import trio
+from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from flash.errors import OutcomeUnknown, Unavailable, reason_of
 from flash.stores.redis import CLIENT_NAME, RedisAddress
@@ -48,7 +50,10 @@ class RedisLink:
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be
         asked and `OutcomeUnknown` if an answer was lost or is an error.
         """
-        await self._take_turn()
+        try:
+            self._turn.acquire_nowait()  # waiting for a lock that is free would cost a round of the scheduler
+        except trio.WouldBlock:
+            await self._take_turn()
         try:
             stream = self._stream or await self._connect()
             with trio.fail_after(self._timeout_seconds + block_seconds):
@@ -107,11 +112,53 @@ class RedisLink:
 
 async def _open(address: RedisAddress) -> trio.abc.Stream:
     if address.path is not None:
-        return await trio.open_unix_socket(address.path)
+        return _bare(await trio.open_unix_socket(address.path))
     if address.tls is not None:
         context = address.tls.context()
         return await trio.open_ssl_over_tcp_stream(address.host, address.port, ssl_context=context)
-    return await trio.open_tcp_stream(address.host, address.port)
+    return _bare(await trio.open_tcp_stream(address.host, address.port))
+
+
+class _BareStream(trio.abc.Stream):
+    """A connected socket. Trio's own stream lets every task have a turn before each call, which costs 30 µs a time.
+
+    `receive_some` waits first: an answer is never there yet, and so every exchange still lets the others have a turn.
+    """
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Raises OSError if the connection is lost."""
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                await wait_writable(self._socket)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await wait_writable(self._socket)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Raises OSError if the connection is lost."""
+        while True:
+            await wait_readable(self._socket)
+            try:
+                return self._socket.recv(max_bytes or _READ_BYTES)
+            except BlockingIOError:
+                continue
+
+    async def aclose(self) -> None:
+        notify_closing(self._socket)
+        self._socket.close()
+
+
+def _bare(stream: trio.SocketStream) -> _BareStream:
+    taken = stream.socket
+    connected = socket.socket(taken.family, taken.type, taken.proto, fileno=taken.detach())
+    connected.setblocking(False)
+    return _BareStream(connected)
 
 
 def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
