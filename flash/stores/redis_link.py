@@ -19,6 +19,8 @@ RedisCommand = tuple[str | bytes | int, ...]
 Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
 
 _READ_BYTES = 65_536
+_REPLACED = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS")
+"""Errors of a server that is no primary, or not yet or no more. The address may lead to another one by now."""
 _BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
 
 
@@ -46,13 +48,16 @@ class RedisLink:
         """Send `commands` in one piece and return their answers, in order.
 
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be
-        asked and `OutcomeUnknown` if an answer was lost or is an error.
+        asked and `OutcomeUnknown` if an answer was lost or is an error. After an error that a replaced server gives,
+        the next call connects anew.
         """
         await self._take_turn()
         try:
             stream = self._stream or await self._connect()
             with trio.fail_after(self._timeout_seconds + block_seconds):
                 answers = await self._exchange(stream, commands)
+            if any(map(_tells_of_replacement, answers)):
+                await self._drop()
         except _BROKEN as error:
             await self._drop()
             raise OutcomeUnknown(f"Redis did not answer: {reason_of(error)}") from error
@@ -122,6 +127,10 @@ def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
     if address.database:
         commands.append(("SELECT", address.database))
     return (*commands, ("CLIENT", "SETNAME", CLIENT_NAME))
+
+
+def _tells_of_replacement(answer: Answer) -> bool:
+    return isinstance(answer, hiredis.ReplyError) and str(answer).startswith(_REPLACED)
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
