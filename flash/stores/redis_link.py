@@ -19,6 +19,7 @@ RedisCommand = tuple[str | bytes | int, ...]
 Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
 
 _READ_BYTES = 65_536
+_PROBE_MS = 60_000
 _REPLACED = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS")
 """Errors of a server that is no primary, or not yet or no more. The address may lead to another one by now."""
 _BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
@@ -131,6 +132,14 @@ def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
 
 def _tells_of_replacement(answer: Answer) -> bool:
     return isinstance(answer, hiredis.ReplyError) and str(answer).startswith(_REPLACED)
+
+
+async def write_probe(link: RedisLink, key: str) -> None:
+    """Perform one real write, of a key that expires by itself: a PING would be answered by a replica too.
+
+    Raises `Unavailable` or `OutcomeUnknown` unless Redis takes writes now.
+    """
+    await link.execute(("SET", key, "1", "PX", _PROBE_MS))
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
