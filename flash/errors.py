@@ -27,7 +27,14 @@ class StorageFull(Unavailable):
 
 
 class OutcomeUnknown(FlashError):
-    """It may have happened or not. Ask for the receipt, or repeat with the same request id."""
+    """It may have happened or not. Ask for the receipt, or repeat with the same request id.
+
+    `retry_after_seconds`: after this long it will not happen any more, so the receipt is final; None if nobody can say.
+    """
+
+    def __init__(self, *args: object, retry_after_seconds: float | None = None) -> None:
+        super().__init__(*args)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class TermEnded(FlashError):

@@ -74,8 +74,8 @@ class App:
             return problems.OVERLOADED
         except Unavailable:
             return problems.UNAVAILABLE
-        except OutcomeUnknown:
-            return problems.OUTCOME_UNKNOWN
+        except OutcomeUnknown as error:
+            return problems.outcome_unknown(error.retry_after_seconds)
         except Exception:
             # Not the whole path: it may hold somebody's code.
             logger.exception("%s %s failed", request.method, "/".join(request.path.split("/")[:2]))

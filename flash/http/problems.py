@@ -13,6 +13,7 @@ from flash.http.message import TITLES, Header, Response, encode_json
 
 PROBLEM_JSON = b"application/problem+json"
 
+_UNKNOWN_DETAIL = "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key"
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -66,8 +67,13 @@ def rejection_problem(status: int, reason: str) -> Response:
     return problem(status, {408: "body_too_slow", 413: "body_too_large"}.get(status, "invalid_request"), reason)
 
 
-def _try_later(code: str, detail: str) -> Response:
-    return problem(503, code, detail, headers=(retry_after(1),))
+def outcome_unknown(retry_after_seconds: float | None) -> Response:
+    """503. After `retry_after_seconds` the receipt is final; None if nobody can say."""
+    return _try_later("outcome_unknown", _UNKNOWN_DETAIL, retry_after_seconds or 1)
+
+
+def _try_later(code: str, detail: str, seconds: float = 1) -> Response:
+    return problem(503, code, detail, headers=(retry_after(seconds),))
 
 
 NOT_FOUND = problem(404, "not_found", "There is nothing at this path")
@@ -77,7 +83,3 @@ BODY_BROKEN = invalid_request("The request body is not well formed")
 INTERNAL_ERROR = problem(500, "internal_error", "Something went wrong here; it has been logged")
 OVERLOADED = _try_later("overloaded", "Too many requests are waiting; nothing was started")
 UNAVAILABLE = _try_later("unavailable", "A store could not be reached; try again")
-OUTCOME_UNKNOWN = _try_later(
-    "outcome_unknown",
-    "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key",
-)

@@ -121,6 +121,8 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
                 waiting_max=config.purchase_waiting_max,
                 batch_max=config.purchase_batch_max,
                 timeout_seconds=config.request_timeout_seconds,
+                # the leader waits for a connection, connects, and runs its statement
+                settle_seconds=3 * config.database_timeout_seconds,
             ),
         )
         async with trio.open_nursery() as nursery:

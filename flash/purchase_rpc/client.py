@@ -50,7 +50,8 @@ key behind."""
 class PurchaseClient:
     """At most `waiting_max` commands wait for an outcome, each for `timeout_seconds` and up to 0.1 s more.
 
-    `sender` and `listener` are two links, since the second one blocks in Redis.
+    `settle_seconds`: how long after its command has expired a leader may still be committing it. `sender` and
+    `listener` are two links, since the second one blocks in Redis.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class PurchaseClient:
         waiting_max: int,
         batch_max: int,
         timeout_seconds: float,
+        settle_seconds: float,
     ) -> None:
         self._sender = sender
         self._waiting_max = waiting_max
         self._batch_max = batch_max
         self._timeout_seconds = timeout_seconds
+        self._settle_seconds = settle_seconds
         self._reply_key = messages.reply_key(secrets.token_hex(8))
         self._replies = ReplyReader(listener, self._reply_key, self._receive)
         self._numbers = count(1)
@@ -102,11 +105,14 @@ class PurchaseClient:
         finally:
             for record in self._outbox.close():
                 record.give_up(Unavailable("this process is stopping"))
-            self._give_up(self._table.values(), OutcomeUnknown("this process is stopping"))
+            self._give_up_unknown(self._table.values(), "this process is stopping")
 
-    def _give_up(self, records: Iterable[Record], error: FlashError) -> None:
+    def _give_up_unknown(self, records: Iterable[Record], reason: str) -> None:
+        """What may have been sent may be decided until it expires, and be committed a little later."""
+        now = trio.current_time()
         for record in records:
-            record.give_up(error)
+            seconds = max(0.0, record.expires_at - now) + self._settle_seconds
+            record.give_up(OutcomeUnknown(reason, retry_after_seconds=seconds))
 
     # Commands
 
@@ -122,7 +128,11 @@ class PurchaseClient:
                 await self._add(batches.values())
             except FlashError as error:
                 self._warn("could not send %d purchases: %s", len(records), error)
-                self._give_up(records, error)
+                if isinstance(error, OutcomeUnknown):
+                    self._give_up_unknown(records, str(error))
+                else:
+                    for record in records:
+                        record.give_up(error)
 
     async def _add(self, batches: Collection[list[Record]]) -> None:
         """Add one entry for each batch, the records of one sale, all in one round trip."""
@@ -178,11 +188,11 @@ class PurchaseClient:
             await trio.sleep(_TIME_OUT_SECONDS)
             now = trio.current_time()
             if now - self._replies.heard_at > _DEAF_SECONDS:
-                self._give_up(self._table.values(), OutcomeUnknown("Redis does not answer"))
+                self._give_up_unknown(self._table.values(), "Redis does not answer")
             for record in self._table.values():
                 if record.expires_at > now:
                     break
-                record.give_up(OutcomeUnknown("the sale's leader did not answer in time"))
+                self._give_up_unknown([record], "the sale's leader did not answer in time")
 
     async def _sweep(self) -> None:
         while True:

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
 from flash.stores.redis import call_redis
 
@@ -60,7 +61,12 @@ class Leases:
             for key in keys:
                 # one script call for each key, so that they may live on different nodes later
                 pipeline.eval(script, 1, key, self._token, *args)
-            done: list[int] = await pipeline.execute()
+            try:
+                done: list[int] = await pipeline.execute()
+            except ResponseError:
+                # It may be no primary any more: connect anew, since the address may lead to another server by now.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+                raise
             return done
 
         if not keys:

@@ -21,6 +21,9 @@ RedisCommand = tuple[str | bytes | int, ...]
 Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
 
 _READ_BYTES = 65_536
+_PROBE_MS = 60_000
+_REPLACED = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS")
+"""Errors of a server that is no primary, or not yet or no more. The address may lead to another one by now."""
 _BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
 
 
@@ -48,7 +51,8 @@ class RedisLink:
         """Send `commands` in one piece and return their answers, in order.
 
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be
-        asked and `OutcomeUnknown` if an answer was lost or is an error.
+        asked and `OutcomeUnknown` if an answer was lost or is an error. After an error that a replaced server gives,
+        the next call connects anew.
         """
         try:
             self._turn.acquire_nowait()  # waiting for a lock that is free would cost a round of the scheduler
@@ -58,6 +62,8 @@ class RedisLink:
             stream = self._stream or await self._connect()
             with trio.fail_after(self._timeout_seconds + block_seconds):
                 answers = await self._exchange(stream, commands)
+            if any(map(_tells_of_replacement, answers)):
+                await self._drop()
         except _BROKEN as error:
             await self._drop()
             raise OutcomeUnknown(f"Redis did not answer: {reason_of(error)}") from error
@@ -169,6 +175,18 @@ def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
     if address.database:
         commands.append(("SELECT", address.database))
     return (*commands, ("CLIENT", "SETNAME", CLIENT_NAME))
+
+
+def _tells_of_replacement(answer: Answer) -> bool:
+    return isinstance(answer, hiredis.ReplyError) and str(answer).startswith(_REPLACED)
+
+
+async def write_probe(link: RedisLink, key: str) -> None:
+    """Perform one real write, of a key that expires by itself: a PING would be answered by a replica too.
+
+    Raises `Unavailable` or `OutcomeUnknown` unless Redis takes writes now.
+    """
+    await link.execute(("SET", key, "1", "PX", _PROBE_MS))
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]

@@ -257,6 +257,11 @@ async def test_an_error_of_the_machinery_is_a_503_that_says_when_to_retry(error:
     assert (answer.status, answer.json()["code"], answer.headers[b"retry-after"]) == (503, code, b"1")
 
 
+async def test_an_unknown_outcome_says_when_the_receipt_is_final() -> None:
+    answer = await call(failing(OutcomeUnknown("lost", retry_after_seconds=7.2)), "POST", b"/fail")
+    assert (answer.status, answer.headers[b"retry-after"]) == (503, b"8")
+
+
 async def test_an_invalid_parameter_is_a_400_with_its_rule() -> None:
     answer = await call(failing(InvalidParameter("id is missing")), "POST", b"/fail")
     assert answer.json() == {

@@ -30,7 +30,9 @@ async def serving(valkey: EmbeddedValkey) -> AsyncIterator[PurchaseClient]:
         RedisLink(valkey.url, timeout_seconds=1) as listener,
         trio.open_nursery() as nursery,
     ):
-        purchase_client = PurchaseClient(sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30)
+        purchase_client = PurchaseClient(
+            sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30, settle_seconds=6
+        )
         nursery.start_soon(purchase_client.run)
         yield purchase_client
         nursery.cancel_scope.cancel()

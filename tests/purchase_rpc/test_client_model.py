@@ -68,7 +68,9 @@ class ClientMachine(RuleBasedStateMachine):
         for link in self.links:
             link.faults.on_before = self._wait_for_gate
         self.links[0].faults.on_after = self._note_added
-        self.client = PurchaseClient(*self.links, waiting_max=WAITING_MAX, batch_max=3, timeout_seconds=TIMEOUT_SECONDS)
+        self.client = PurchaseClient(
+            *self.links, waiting_max=WAITING_MAX, batch_max=3, timeout_seconds=TIMEOUT_SECONDS, settle_seconds=6
+        )
         self.client_scope = trio.CancelScope()
         self.trio.nursery.start_soon(self._run_client)
 

@@ -20,6 +20,7 @@ from flash.testing.twins.redis import RedisTwin
 from tests.purchase_rpc.leader import Leader, a_command
 
 TIMEOUT_SECONDS = 5.0
+SETTLE_SECONDS = 6.0
 SWEEP_SECONDS = 0.6
 """A little longer than the client takes to look after its entries."""
 LOST, AWAY = OutcomeUnknown("lost"), Unavailable("not there")
@@ -35,7 +36,12 @@ class World:
         self.sender = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
         self.listener = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
         self.client = PurchaseClient(
-            self.sender, self.listener, waiting_max=waiting_max, batch_max=100, timeout_seconds=TIMEOUT_SECONDS
+            self.sender,
+            self.listener,
+            waiting_max=waiting_max,
+            batch_max=100,
+            timeout_seconds=TIMEOUT_SECONDS,
+            settle_seconds=SETTLE_SECONDS,
         )
         self.results: dict[int, Outcome | FlashError] = {}
         self.askers: dict[int, trio.CancelScope] = {}
@@ -248,7 +254,9 @@ async def test_whoever_is_not_answered_in_time_does_not_know_and_their_command_i
         assert world.results == {}
         assert world.leader.request_ids() == ids(1)
         await world.advance(0.4)
-        assert isinstance(world.results[1], OutcomeUnknown)
+        late = world.results[1]
+        assert isinstance(late, OutcomeUnknown)
+        assert late.retry_after_seconds == SETTLE_SECONDS
         await world.advance(SWEEP_SECONDS)
         assert world.leader.request_ids() == []
         assert world.is_idle()
@@ -314,7 +322,11 @@ async def test_after_two_seconds_of_silence_from_redis_nobody_waits_any_longer(m
         await world.advance(2.5)
         assert world.results == {}, "the read that was under way has ended by itself within a second"
         await world.advance(1.0)
-        assert isinstance(world.results[1], OutcomeUnknown)
+        silent = world.results[1]
+        assert isinstance(silent, OutcomeUnknown)
+        left = TIMEOUT_SECONDS + SETTLE_SECONDS - trio.current_time()
+        assert silent.retry_after_seconds is not None
+        assert left <= silent.retry_after_seconds < left + 1.5, "until then a leader may still sell"
         world.listener.faults.heal()
         await world.advance(0.3)
         await world.ask(2)

@@ -190,3 +190,16 @@ async def test_a_lease_whose_answer_was_lost_is_found_by_asking_again(valkey: Em
             pass
         assert await bob.acquire(["k"]) == []
         assert await ann.acquire(["k"]) == ["k"]
+
+
+async def test_leases_leave_a_demoted_primary_for_whatever_its_address_leads_to_next(valkey: EmbeddedValkey) -> None:
+    async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5, connections_max=1) as client:
+        ann = ValkeyTable(client).leases_of("ann")
+        assert await ann.acquire(["k"]) == ["k"]
+        before = await call_redis(client.client_id)
+        await call_redis(client.execute_command, "REPLICAOF", "127.0.0.1", 1)
+        with pytest.raises(OutcomeUnknown, match="read only"):
+            await ann.renew(["k"])
+        assert await call_redis(client.client_id) != before, "the connection is a new one"
+        await call_redis(client.execute_command, "REPLICAOF", "NO", "ONE")
+        assert await ann.renew(["k"]) == ["k"]

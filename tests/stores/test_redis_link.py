@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedValkey
-from flash.stores.redis_link import RedisLink, streams_of
+from flash.stores.redis_link import RedisLink, streams_of, write_probe
 
 
 def a_link(valkey: EmbeddedValkey, seconds: float = 5.0) -> RedisLink:
@@ -112,3 +112,41 @@ async def test_a_server_that_does_not_speak_redis_counts_as_absent() -> None:
             with pytest.raises(Unavailable, match="cannot be reached"):
                 await link.execute(("INCR", "n"))
         nursery.cancel_scope.cancel()
+
+
+async def test_a_demoted_primary_is_left_for_whatever_its_address_leads_to_next(valkey: EmbeddedValkey) -> None:
+    async with a_link(valkey) as link, a_link(valkey) as other:
+        (before,) = await link.execute(("CLIENT", "ID"))
+        await other.execute(("REPLICAOF", "127.0.0.1", 1))
+        with pytest.raises(OutcomeUnknown, match="READONLY"):
+            await link.execute(("SET", "k", 1))
+        assert (await link.execute(("CLIENT", "ID")))[0] != before, "the connection is a new one"
+        await other.execute(("REPLICAOF", "NO", "ONE"))
+        assert await link.execute(("SET", "k", 1)) == [b"OK"]
+
+
+async def test_a_read_that_a_demotion_ends_leaves_the_server_too(valkey: EmbeddedValkey) -> None:
+    async with a_link(valkey) as link, a_link(valkey) as other:
+        (before,) = await link.execute(("CLIENT", "ID"))
+
+        async def read() -> None:
+            with pytest.raises(OutcomeUnknown, match="UNBLOCKED"):
+                await link.execute(("XREAD", "BLOCK", 60_000, "STREAMS", "quiet", "0"), block_seconds=60)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await wait_all_tasks_blocked()
+            await other.execute(("REPLICAOF", "127.0.0.1", 1))
+        assert (await link.execute(("CLIENT", "ID")))[0] != before
+
+
+async def test_a_write_probe_is_refused_by_a_replica_and_leaves_nothing_for_ever(valkey: EmbeddedValkey) -> None:
+    async with a_link(valkey) as link:
+        await write_probe(link, "probe")
+        (left,) = await link.execute(("PTTL", "probe"))
+        assert 0 < left <= 60_000
+        await link.execute(("REPLICAOF", "127.0.0.1", 1))
+        with pytest.raises(OutcomeUnknown, match="READONLY"):
+            await write_probe(link, "probe")
+        await link.execute(("REPLICAOF", "NO", "ONE"))
+        await write_probe(link, "probe")
