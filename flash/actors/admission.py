@@ -143,7 +143,13 @@ class SaleWindow:
         """Whether one more command would be answered in time, as far as this process can tell."""
         if self.waiting < PROBES:
             return True
-        return self.waiting < self.size and self._blocked_seconds(now) <= self._wait_max_seconds
+        # `_blocked_seconds` without its two calls of `max`: this runs for every command
+        since = now - self._wait_max_seconds
+        return (
+            self.waiting < self.size
+            and (self._heard_at >= since or self._busy_since >= since)
+            and self._drained_at <= now + self._wait_max_seconds
+        )
 
     def enter(self, now: float) -> int:
         """Take one in; return how many wait then."""
@@ -151,7 +157,8 @@ class SaleWindow:
             self._busy_since = now
         self.waiting += 1
         self._admitted += 1
-        self._peak = max(self._peak, self.waiting)
+        if self.waiting > self._peak:
+            self._peak = self.waiting
         return self.waiting
 
     def leave(self, ticket: Ticket, now: float, is_answered: bool) -> None:

@@ -16,13 +16,13 @@ class UserShares:
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
+        self._share_min = min(SHARE_MIN, slots)
         self._waiting: dict[Hashable, int] = {}
 
     def enter(self, user: Hashable) -> bool:
         """Whether one more of this user's requests may wait. If so, `leave` is owed."""
         mine = self._waiting.get(user, 0)
-        others = len(self._waiting) - (mine > 0)
-        if mine >= max(min(SHARE_MIN, self._slots), self._slots // (1 + others)):
+        if mine >= self._share_min and mine >= self._slots // len(self._waiting):  # this user is one of those who wait
             return False
         self._waiting[user] = mine + 1
         return True

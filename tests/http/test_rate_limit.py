@@ -114,5 +114,5 @@ def test_the_header_forwarded_is_not_believed_from_anybody() -> None:
 
 @pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy.example", "10.0.0.0/33", "10.0.0.0/8,,"])
 def test_what_is_no_network_is_a_wrong_setting(text: str) -> None:
-    with pytest.raises(ValueError, match="appear|host bits"):
+    with pytest.raises(ValueError, match=r"appear|host bits"):
         networks(text)
