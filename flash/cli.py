@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -93,6 +94,27 @@ def _migrate(config: Config, options: argparse.Namespace) -> int:
     except Unavailable as error:
         raise OperatorError(f"{error}; is DATABASE_URL right and the server running?") from error
     sys.stdout.write(f"the schema is at version {schema.version}\n")
+    return 0
+
+
+def _keys(config: Config, options: argparse.Namespace) -> int:
+    from flash import bridge
+    from flash.audit import table
+    from flash.stores import keys
+
+    url = config.require("database_url")
+    if options.action == "rotate":
+        id = bridge.run_in_loop(keys.with_session, url, keys.rotate_code_key)
+        sys.stdout.write(f"key {id} signs new codes in {keys.SIGNS_AFTER_SECONDS:g} s; older codes stay valid\n")
+    elif options.action == "retire":
+        bridge.run_in_loop(keys.with_session, url, partial(keys.retire_code_key, id=options.id))
+        sys.stdout.write(f"key {options.id} is gone: its codes are invalid within {keys.READ_KEYS_SECONDS:g} s\n")
+    else:
+        rows = [("key", "made", "signs")]
+        for key in bridge.run_in_loop(keys.with_session, url, keys.list_code_keys):
+            signs = "now" if key.is_signing else f"from {key.signs_from:%F %T %Z}" if key.is_next else "no more"
+            rows.append((str(key.id), f"{key.made_at:%F %T %Z}", signs))
+        sys.stdout.write("\n".join([*table.lines(rows), ""]))
     return 0
 
 
@@ -186,6 +208,18 @@ def _add_database_commands(commands: Commands) -> None:
         needs=("database_url",),
     )  # fmt: skip
     migrate.add_argument("--grant-to", metavar="ROLE", help="give this role the rights that the service needs")
+    keys = _command(
+        commands, "keys", _keys, "list, rotate or retire the keys of checkout codes",
+        "Without an action, list the keys. `rotate` adds one, which signs new codes a few seconds later; codes that\n"
+        "buyers hold stay valid. `retire ID` deletes one that signs no more, and its codes with it: after a leak at\n"
+        "once, otherwise when FLASH_CODE_TTL has passed and nobody needs the receipts of its codes.\n"
+        "The role of DATABASE_URL must own the tables.\n\n"
+        "settings: DATABASE_URL (needed)",
+        needs=("database_url",),
+    )  # fmt: skip
+    actions = keys.add_subparsers(dest="action", metavar="ACTION")
+    actions.add_parser("rotate", help="add a key that new codes get")
+    actions.add_parser("retire", help="delete a key and its codes").add_argument("id", type=int, metavar="ID")
     audit = _command(
         commands, "audit", _audit, "prove from the database that nothing was oversold",
         "Check every sale: sold = purchases <= stock, no buyer over the limit, an earlier checkout for every\n"

@@ -34,6 +34,10 @@ class Unavailable(FlashError):
     """A store could not be reached. Nothing was started; try again later."""
 
 
+class StorageFull(Unavailable):
+    """The database has no room for what should be stored. Nothing was; somebody must make room."""
+
+
 class OutcomeUnknown(FlashError):
     """It may have happened or not. Ask for the receipt, or repeat with the same request id."""
 

@@ -16,10 +16,11 @@ def configure_logging(level: str) -> None:
 
 
 class ThrottledLogger:
-    """Warnings that could come with every batch while a store is away: one line in ten seconds, the rest counted."""
+    """Lines that could come with every batch while a store is away: one in ten seconds, the rest counted."""
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: logging.Logger, level: int = logging.WARNING) -> None:
         self._log = log
+        self._level = level
         self._next_at = 0.0
         self._suppressed = 0
 
@@ -30,5 +31,5 @@ class ThrottledLogger:
             return
         if self._suppressed:
             message += f" (and {self._suppressed} more since the last line)"
-        self._log.warning(message, *args)
+        self._log.log(self._level, message, *args)
         self._next_at, self._suppressed = now + _THROTTLE_SECONDS, 0

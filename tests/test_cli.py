@@ -14,7 +14,7 @@ from flash.config import environment
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.local.procfile import PROJECT
 
-COMMANDS = ("up", "web", "inventory", "migrate", "audit", "config", "doctor")
+COMMANDS = ("up", "web", "inventory", "migrate", "keys", "audit", "config", "doctor")
 
 
 CONSOLE_SCRIPT = "import sys; from flash.cli import main; sys.exit(main())"
@@ -95,7 +95,7 @@ def test_flash_refuses_to_run_without_assertions(command: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("command", ["web", "inventory", "migrate", "audit"])
+@pytest.mark.parametrize("command", ["web", "inventory", "migrate", "keys", "audit"])
 def test_a_missing_database_is_reported_with_what_to_do(command: str) -> None:
     done = flash(command)
     assert done.returncode == 2

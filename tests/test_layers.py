@@ -62,7 +62,7 @@ IMPORTS = {
     "actors": "actors.admission actors.batch_wait actors.fair_shares actors.mailbox"
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
-    "stores": "bridge codes deployment domain errors",
+    "stores": "actors.gate bridge codes deployment domain errors telemetry",
     "purchase_rpc": "actors actors.mailbox domain errors purchase_rpc.messages stores telemetry",
     "api": "actors.gate catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",

@@ -18,6 +18,8 @@ from flash.errors import Overloaded
 
 PROBES = 4
 """A sale may always have this many waiting: they find out when its leader is back."""
+_SIZE_MIN = 16.0
+"""A window is not scaled below this: a leader whose commits are slow serves more in a batch, not fewer sooner."""
 AIM = 0.6
 """The wait that is aimed at, as a part of the longest one that is admitted."""
 _FORGET_SECONDS = 5.0
@@ -190,7 +192,7 @@ class SaleWindow:
         """Scale by what a command waited that came after the last scaling: at most to half, at most to twice."""
         aim = AIM * self._wait_max_seconds
         if waited > aim:
-            self.size = max(float(PROBES), min(self.size, max(self.size / 2, rank * aim / waited)))
+            self.size = min(self.size, max(_SIZE_MIN, self.size / 2, rank * aim / waited))
         else:
             back = min(1.0, (now - self._adjusted_at) / _FORGET_SECONDS)
             # Far from the aim, what waits is a batch or two rather than a queue: its length says more than one rank.

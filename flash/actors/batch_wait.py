@@ -55,7 +55,12 @@ class BatchWait:
         return each * (1 + (1 + waiting // self._batch_max) / self._workers)
 
     def admits(self, waiting: int, now: float) -> bool:
-        """Whether one more would wait for a time that is admitted. With nobody ahead it always may."""
-        if not waiting and self._under_way < self._workers:
+        """Whether one more would wait for a time that is admitted.
+
+        The batch that forms while others are under way is always filled, however slow they are, unless nothing moves:
+        a slow store serves more in a batch, not fewer sooner.
+        """
+        is_moving = self._under_way < self._workers or now - self._moved_at <= self._wait_max_seconds
+        if is_moving and waiting < self._batch_max:
             return True
         return self.seconds(waiting, now) <= self._wait_max_seconds

@@ -17,6 +17,7 @@ from flash.http.router import Patterns, Routes
 
 _READS_AT_ONCE = 4
 _READS_WAITING_MAX = 512
+_READS_WAITING_SECONDS = 1.0
 
 
 class ReadStore(SaleStore, ItemStore, Protocol):
@@ -38,7 +39,7 @@ def build_app(
 
     `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive.
     """
-    gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX)
+    gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS)
     checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts))
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
     sales = SaleHandlers(store, gate)

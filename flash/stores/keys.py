@@ -7,20 +7,25 @@ made, when every process has read it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 from flash.codes import KEY_BYTES, KEY_ID_MAX, CodeKeys
 from flash.deployment import ID_BYTES, MESSAGE_KEY_BYTES, Deployment
-from flash.errors import OperatorError, Unavailable
-from flash.stores.postgres import Postgres, Session
+from flash.errors import OperatorError, Unavailable, reason_of
+from flash.stores.postgres import Postgres, Session, StatementError, open_postgres
+
+T = TypeVar("T")
 
 _SECRETS = {"user_key": KEY_BYTES, "deployment_id": ID_BYTES, "message_key": MESSAGE_KEY_BYTES}
 """Names and sizes in bytes of what stands in the table `secrets`. `code_key` of release 0.1 may stand there as well."""
 
 READ_KEYS_SECONDS = 5.0
 """How often each process reads the tag keys."""
-_SIGNS_AFTER_SECONDS = 3 * READ_KEYS_SECONDS
+SIGNS_AFTER_SECONDS = 3 * READ_KEYS_SECONDS
+"""How old a key is before it signs."""
 
 FIND_SECRETS = "SELECT name, value FROM secrets"
 MAKE_SECRET = "INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING"
@@ -48,12 +53,13 @@ class Secrets:
 
 @dataclass(frozen=True, slots=True)
 class CodeKeyInfo:
-    """What an operator may see of a tag key. `is_signing`: new codes get this one."""
+    """What an operator may see of a tag key. `is_signing`: new codes get this one. `is_next`: they will."""
 
     id: int
     made_at: datetime
     signs_from: datetime
     is_signing: bool
+    is_next: bool
 
 
 async def make_secrets(session: Session) -> None:
@@ -88,12 +94,27 @@ async def read_code_keys(database: Postgres) -> CodeKeys:
     return CodeKeys({row["id"]: row["value"] for row in rows}, signing[-1], None if legacy is None else legacy["value"])
 
 
+async def with_session(url: str, function: Callable[[Session], Awaitable[T]]) -> T:
+    """Call `function` with a session of the database at `url`, for an operator.
+
+    Raises `OperatorError` if the database refuses or has no keys, and `Unavailable`.
+    """
+    async with open_postgres(url, connections_max=1, timeout_seconds=10, name="flash keys") as database:
+        try:
+            return await database.administer(function)
+        except StatementError as error:
+            raise OperatorError(
+                f"PostgreSQL refused ({reason_of(error)}): run `flash migrate` first, and use the tables' owner"
+            ) from error
+
+
 async def list_code_keys(session: Session) -> list[CodeKeyInfo]:
     """All tag keys, the oldest first."""
     rows = await session.fetch(FIND_CODE_KEYS)
-    signing = [row["id"] for row in rows if row["may_sign"]]
+    signing = max((n for n, row in enumerate(rows) if row["may_sign"]), default=-1)
     return [
-        CodeKeyInfo(row["id"], row["made_at"], row["signs_from"], row["id"] == (signing or [0])[-1]) for row in rows
+        CodeKeyInfo(row["id"], row["made_at"], row["signs_from"], n == signing, n > signing)
+        for n, row in enumerate(rows)
     ]
 
 
@@ -108,7 +129,7 @@ async def rotate_code_key(session: Session) -> int:
         free = next((id for id in range(1, KEY_ID_MAX + 1) if id not in taken), None)
         if free is None:
             raise OperatorError(f"there are {KEY_ID_MAX} keys already: retire some with `flash keys retire ID`")
-        await session.execute(ADD_CODE_KEY, free, secrets.token_bytes(KEY_BYTES), _SIGNS_AFTER_SECONDS)
+        await session.execute(ADD_CODE_KEY, free, secrets.token_bytes(KEY_BYTES), SIGNS_AFTER_SECONDS)
     return free
 
 
@@ -119,6 +140,6 @@ async def retire_code_key(session: Session, id: int) -> None:
         known = {key.id: key for key in await list_code_keys(session)}
         if id not in known:
             raise OperatorError(f"there is no key {id}: `flash keys` lists them")
-        if known[id].is_signing or known[id].signs_from == max(key.signs_from for key in known.values()):
+        if known[id].is_signing or known[id].is_next:
             raise OperatorError(f"key {id} signs new codes: run `flash keys rotate` first, and wait until it has")
         await session.execute(DELETE_CODE_KEY, id)

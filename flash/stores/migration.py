@@ -126,10 +126,10 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None, gr
         ) as patient_database,
     ):
         try:
-            found = await database.run(_look, known)
+            found = await database.administer(_look, known)
             if not found.pending and found.has_secrets and grant_to is None:
                 return found
-            return await patient_database.run(_upgrade, known, grant_to)
+            return await patient_database.administer(_upgrade, known, grant_to)
         except PermissionDenied as error:
             raise OperatorError(_permission_text(found, known, error)) from error
         except StatementError as error:

@@ -7,26 +7,30 @@ as lost.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, TypeVarTuple
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
-import trio
 
 from flash import bridge
-from flash.errors import FlashError, OutcomeUnknown, Unavailable, reason_of
+from flash.errors import FlashError, OutcomeUnknown, StorageFull, Unavailable, reason_of
 from flash.stores import trio_asyncpg
+from flash.stores.pool import ConnectionPool
+from flash.telemetry import ThrottledLogger
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 Row: TypeAlias = asyncpg.Record
 AsyncpgConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-# Errors that concern one statement. They pass through unchanged, because only the caller knows whether they are a bug.
+# Errors that concern one statement. Only `Postgres.administer` lets them pass through.
 StatementError = asyncpg.PostgresError
 PermissionDenied = asyncpg.InsufficientPrivilegeError
 
@@ -38,6 +42,9 @@ _LOST = (
     OSError,
     TimeoutError,
 )
+
+
+_SERVER_SHARE_OF_TIMEOUT = 0.9
 
 
 class Session(Protocol):
@@ -57,8 +64,15 @@ class Postgres:
     answer was lost, the methods that write raise `OutcomeUnknown`.
     """
 
-    def __init__(self, connections: _Connections) -> None:
-        self._connections = connections
+    def __init__(self, driver: _TrioDriver | _AsyncioDriver, connections_max: int, timeout_seconds: float) -> None:
+        self._driver = driver
+        self._pool = ConnectionPool(
+            connections_max, timeout_seconds, connect=driver.connect, is_usable=driver.is_usable
+        )
+
+    def close(self) -> None:
+        """End the connections that nobody uses. Closing them politely would wait for the server."""
+        self._pool.terminate()
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
         """The rows of one statement that only reads."""
@@ -73,11 +87,9 @@ class Postgres:
         """The rows of one statement that writes. It is its own transaction."""
         return await self._use(OutcomeUnknown, asyncpg.Connection.fetch, sql, *args)
 
-    async def run(
-        self, function: Callable[Concatenate[Session, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, function: Callable[[Session, *Args], Awaitable[T]], *args: *Args) -> T:
         """Call `function` with a connection, for several statements that write. It may wait for nothing else."""
-        return await self._use(OutcomeUnknown, function, *args, **kwargs)
+        return await self._use(OutcomeUnknown, function, *args)
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless PostgreSQL answers."""
@@ -93,23 +105,68 @@ class Postgres:
             if setting == "off"
         ]
 
+    async def administer(self, function: Callable[[Session, *Args], Awaitable[T]], *args: *Args) -> T:
+        """Like `run`, but an error of a statement passes through unchanged, for whoever can say what it means."""
+        return await self._use(OutcomeUnknown, function, *args, passes_errors=True)
+
     async def _use(
         self,
         lost: type[FlashError],
-        function: Callable[Concatenate[AsyncpgConnection, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        function: Callable[..., Awaitable[T]],
+        *args: object,
+        passes_errors: bool = False,
     ) -> T:
-        """Call `function` on a connection; `lost` is what it means if the connection breaks meanwhile."""
+        """Call `function` on a connection; `lost` is what it means if the connection breaks meanwhile.
 
-        async def on_connection() -> T:
-            connection = await self._connections.take()
-            with self._connections.lent(connection):
-                return await function(connection, *args, **kwargs)
+        Plain `try` and `finally` on purpose: three context managers cost a tenth of a short statement.
+        """
+        pool = self._pool
+        try:
+            seconds = pool.timeout_seconds if pool.gate.enter_nowait() else await pool.wait()
+            try:
+                return await self._driver.call(self._on_connection, seconds, function, args)
+            finally:
+                pool.gate.leave()
+        except FlashError:
+            raise
+        except (asyncpg.PostgresError, *_LOST) as error:
+            if passes_errors and _is_about_the_statement(error):
+                raise
+            raise _translated(error, lost) from error
 
-        with _translated(lost):
-            async with self._connections.one():
-                return await self._connections.driver.call(on_connection)
+    async def _on_connection(
+        self, seconds: float, function: Callable[..., Awaitable[T]], args: tuple[object, ...]
+    ) -> T:
+        """Call `function` on a connection, and keep that if it is still good for somebody else."""
+        pool = self._pool
+        generation = pool.generation
+        connection = await self._take(seconds)
+        try:
+            result = await function(connection, *args)
+        except BaseException as error:
+            self._part_with(connection, generation, error)
+            raise
+        pool.give_back(connection, generation)
+        return result
+
+    async def _take(self, seconds: float) -> AsyncpgConnection:
+        try:
+            return await self._pool.take(seconds)
+        except Unavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self._pool.gate.refuse_waiting(error)
+            raise
+
+    def _part_with(self, connection: AsyncpgConnection, generation: int, error: BaseException) -> None:
+        """Keep `connection` after `error` unless it may be in the middle of something, or no longer what we made it."""
+        if isinstance(error, _LOST) or connection.is_closed():
+            connection.terminate()
+            if isinstance(error, Exception):
+                self._pool.distrust(Unavailable(f"PostgreSQL did not answer somebody else: {reason_of(error)}"))
+        elif not isinstance(error, _LEAVES_A_SESSION_WHOLE) or connection.is_in_transaction():
+            connection.terminate()
+        else:
+            self._pool.give_back(connection, generation)
 
 
 @asynccontextmanager
@@ -124,21 +181,18 @@ async def open_postgres(
 ) -> AsyncIterator[Postgres]:
     """At most `connections_max` connections, made when they are needed, so PostgreSQL may be away.
 
-    `timeout_seconds` bounds each wait: for a free connection, for connecting and for a statement. `name` is what
-    PostgreSQL shows for them in pg_stat_activity. `driver` is `auto`, which uses Trio's sockets unless TLS is wanted,
-    or `asyncio`. `statement_seconds`: a statement may take that long instead.
+    `timeout_seconds` bounds getting a connection, be it free, waited for or new, and then each statement. `name` is
+    what PostgreSQL shows for them in pg_stat_activity. `driver` is `auto`, which uses Trio's sockets unless TLS is
+    wanted, or `asyncio`. `statement_seconds`: a statement may take that long instead.
     """
     statement_seconds = statement_seconds or timeout_seconds
     kind = _TrioDriver if driver == "auto" and not _may_use_tls(url) else _AsyncioDriver
     settings = _session_settings(statement_seconds, name)
-    connections = _Connections(
-        connections_max, timeout_seconds, kind(url, timeout_seconds, statement_seconds, settings)
-    )
+    database = Postgres(kind(url, statement_seconds, settings), connections_max, timeout_seconds)
     try:
-        yield Postgres(connections)
+        yield database
     finally:
-        # closing politely waits for the server: everybody who used them is gone by now
-        connections.terminate()
+        database.close()  # everybody who used it is gone by now
 
 
 async def connect(url: str, **options: Any) -> AsyncpgConnection:
@@ -178,8 +232,11 @@ def _is_local(host: str) -> bool:
 
 
 def _session_settings(statement_seconds: float, name: str) -> dict[str, str]:
-    """Bounds on the server's side too: a client that froze in a transaction does not block the others."""
-    milliseconds = str(int(statement_seconds * 1000))
+    """Bounds on the server's side too: a client that froze in a transaction does not block the others.
+
+    They end a little before ours do: a server that is merely slow says so, and is not taken for one that is gone.
+    """
+    milliseconds = str(int(statement_seconds * 1000 * _SERVER_SHARE_OF_TIMEOUT))
     return {
         "application_name": name,
         "statement_timeout": milliseconds,
@@ -194,123 +251,108 @@ def _session_settings(statement_seconds: float, name: str) -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True, slots=True)
 class _TrioDriver:
     """asyncpg on Trio's sockets: half the cost of a statement, and no TLS."""
 
-    url: str
-    timeout_seconds: float
-    statement_seconds: float
-    settings: dict[str, str]
+    def __init__(self, url: str, statement_seconds: float, settings: dict[str, str]) -> None:
+        self._url = url
+        self._statement_seconds = statement_seconds
+        self._settings = settings
 
-    async def connect(self) -> AsyncpgConnection:
+    async def connect(self, seconds: float) -> AsyncpgConnection:
         with _unreachable():
             return await trio_asyncpg.connect(
-                self.url,
-                timeout_seconds=self.timeout_seconds,
-                statement_seconds=self.statement_seconds,
-                server_settings=self.settings,
+                self._url,
+                timeout_seconds=seconds,
+                statement_seconds=self._statement_seconds,
+                server_settings=self._settings,
             )
 
-    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
-        return await function()
+    def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return function(*args, **kwargs)
 
     def is_usable(self, connection: AsyncpgConnection) -> bool:
         return not trio_asyncpg.is_stale(connection)
 
 
-@dataclass(frozen=True, slots=True)
 class _AsyncioDriver:
     """asyncpg through trio-asyncio. Each call crosses once."""
 
-    url: str
-    timeout_seconds: float
-    statement_seconds: float
-    settings: dict[str, str]
+    def __init__(self, url: str, statement_seconds: float, settings: dict[str, str]) -> None:
+        self._url = url
+        self._statement_seconds = statement_seconds
+        self._settings = settings
 
-    async def connect(self) -> AsyncpgConnection:
-        bounds = {"timeout": self.timeout_seconds, "command_timeout": self.statement_seconds}
-        return await connect(self.url, **bounds, server_settings=self.settings)
+    async def connect(self, seconds: float) -> AsyncpgConnection:
+        # asyncpg takes 0 for no bound at all
+        bounds = {"timeout": max(seconds, 0.001), "command_timeout": self._statement_seconds}
+        return await connect(self._url, **bounds, server_settings=self._settings)
 
-    async def call(self, function: Callable[[], Awaitable[T]]) -> T:
-        return await bridge.call_asyncio(function)
+    def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        return bridge.call_asyncio(function, *args, **kwargs)
 
     def is_usable(self, connection: AsyncpgConnection) -> bool:
         return not connection.is_closed()
 
 
-@contextmanager
-def _translated(lost: type[FlashError]) -> Iterator[None]:
-    """Raise errors of the connection and the server as ours. An error in the statement itself passes through."""
-    try:
-        yield
-    except (asyncpg.DeadlockDetectedError, asyncpg.SerializationError) as error:  # PostgreSQL has undone all of it
-        raise Unavailable(f"PostgreSQL rolled back: {reason_of(error)}") from error
-    except asyncpg.ReadOnlySQLTransactionError as error:  # a primary that has become a standby, or was closed
-        raise Unavailable(f"PostgreSQL takes no writes: {reason_of(error)}") from error
-    except (*_LOST, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError) as error:
-        raise lost(f"PostgreSQL did not answer: {reason_of(error)}") from error
-    except (
-        asyncpg.InternalServerError,
-        asyncpg.PostgresIOError,
-        asyncpg.LockNotAvailableError,
-        asyncpg.StatementCompletionUnknownError,  # of the class "rolled back", but the server does not know either
-    ) as error:
-        raise lost(f"PostgreSQL failed: {reason_of(error)}") from error
+# The error of a statement that undoes itself and leaves its session as it was. Whatever else fails takes its connection
+# along: a session that was reset (DISCARD ALL) has forgotten statements that asyncpg goes on asking it for.
+_LEAVES_A_SESSION_WHOLE = (
+    FlashError,
+    AssertionError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+_ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_NO_ROOM = asyncpg.DiskFullError
+_NO_ANSWER = (*_LOST, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)
+_KNOWN_FAILURES = (
+    asyncpg.InternalServerError,
+    asyncpg.PostgresIOError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.StatementCompletionUnknownError,  # of the class "rolled back", but the server does not know either
+)
 
 
-class _Connections:
-    """At most `most` connections, made when needed and kept until they fail.
+def _is_about_the_statement(error: Exception) -> bool:
+    """Whether PostgreSQL refused the statement itself, so that only the caller knows what that means."""
+    expected = (*_ROLLED_BACK, *_NO_ANSWER, *_KNOWN_FAILURES, asyncpg.ReadOnlySQLTransactionError)
+    return isinstance(error, asyncpg.PostgresError) and not isinstance(error, expected)
 
-    asyncpg's own pool guards every use with timers and tasks, which cost more than a short statement itself.
+
+def _translated(error: Exception, lost: type[FlashError]) -> FlashError:
+    """What `error` of a connection or the server lets the caller assume; `lost` if it may have been done.
+
+    An error that nobody expects (a right revoked, a table dropped, a duplicate that cannot be) is a matter for
+    whoever operates PostgreSQL. It costs its own batch, never the process: so it is logged as loudly as a crash.
     """
+    if isinstance(error, _ROLLED_BACK):  # PostgreSQL has undone all of it
+        return Unavailable(f"PostgreSQL rolled back: {reason_of(error)}")
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):  # a primary that has become a standby, or was closed
+        return Unavailable(f"PostgreSQL takes no writes: {reason_of(error)}")
+    if isinstance(error, _NO_ROOM):  # raised while rows are written, which is before they are committed
+        return StorageFull(f"PostgreSQL has no room: {reason_of(error)}")
+    if isinstance(error, _NO_ANSWER):
+        return lost(f"PostgreSQL did not answer: {reason_of(error)}")
+    assert isinstance(error, asyncpg.PostgresError)
+    if not isinstance(error, _KNOWN_FAILURES):
+        sqlstate = error.sqlstate or "no SQLSTATE"
+        _loudly[sqlstate](
+            "PostgreSQL refused a statement of this service (%s): %s: %s", sqlstate, type(error).__name__, error
+        )
+    return lost(f"PostgreSQL failed: {reason_of(error)}")
 
-    def __init__(self, most: int, timeout_seconds: float, driver: _TrioDriver | _AsyncioDriver) -> None:
-        self.driver = driver
-        self._limit = trio.CapacityLimiter(most)
-        self._timeout_seconds = timeout_seconds
-        self._idle: list[AsyncpgConnection] = []
 
-    @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
-        """The right to use one connection. Raises `Unavailable` if none becomes free in time."""
-        try:
-            self._limit.acquire_nowait()
-        except trio.WouldBlock:
-            try:
-                with trio.fail_after(self._timeout_seconds):
-                    await self._limit.acquire()
-            except trio.TooSlowError as error:
-                raise Unavailable("all connections to PostgreSQL are busy") from error
-        try:
-            yield
-        finally:
-            self._limit.release()
+class _LoudLoggers(dict[str, ThrottledLogger]):
+    """One for each SQLSTATE, so that one flood of errors does not hide another."""
 
-    async def take(self) -> AsyncpgConnection:
-        """A connection, for whoever is within `one`; called by way of the driver. Raises `Unavailable`."""
-        while self._idle:
-            connection = self._idle.pop()
-            if self.driver.is_usable(connection):
-                return connection
-            connection.terminate()
-        return await self.driver.connect()
+    def __missing__(self, sqlstate: str) -> ThrottledLogger:
+        self[sqlstate] = ThrottledLogger(log, logging.ERROR)
+        return self[sqlstate]
 
-    @contextmanager
-    def lent(self, connection: AsyncpgConnection) -> Iterator[None]:
-        """Keep `connection` for the next user afterwards, unless it may be in the middle of something."""
-        try:
-            yield
-        except BaseException as error:
-            is_whole = isinstance(error, asyncpg.PostgresError | FlashError | AssertionError)
-            if not is_whole or connection.is_closed() or connection.is_in_transaction():
-                connection.terminate()
-            else:
-                self._idle.append(connection)
-            raise
-        self._idle.append(connection)
 
-    def terminate(self) -> None:
-        for connection in self._idle:
-            connection.terminate()
-        self._idle.clear()
+_loudly = _LoudLoggers()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash.actors.batcher import Batcher
 from flash.actors.gate import Gate
 from flash.actors.mailbox import Mailbox
-from flash.errors import OutcomeUnknown, Overloaded, Unavailable
+from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 
 
 async def test_a_full_mailbox_refuses_at_once_and_takes_again_when_there_is_room() -> None:
@@ -166,7 +166,7 @@ async def test_a_bug_in_a_batch_ends_the_batcher_and_tells_its_askers() -> None:
 
 
 async def test_a_gate_lets_so_many_in_so_many_wait_and_refuses_the_rest() -> None:
-    gate, leave = Gate(1, 1), trio.Event()
+    gate, leave = Gate(1, 1, 60), trio.Event()
     inside: list[int] = []
 
     async def visit(number: int) -> None:
@@ -183,3 +183,58 @@ async def test_a_gate_lets_so_many_in_so_many_wait_and_refuses_the_rest() -> Non
             await visit(3)
         leave.set()
     assert inside == [1, 2]
+
+
+async def test_a_gate_keeps_nobody_waiting_for_longer_than_its_bound(autojump_clock: MockClock) -> None:
+    gate = Gate(1, 9, 2.0)
+    async with gate:
+        with pytest.raises(Overloaded):
+            async with gate:
+                pass
+        assert trio.current_time() == pytest.approx(2.0)
+    async with gate:
+        pass  # whoever gave up has left nothing behind
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), OutcomeUnknown("away")])
+async def test_whoever_waits_behind_one_that_found_the_store_away_is_refused_at_once(
+    autojump_clock: MockClock, error: FlashError
+) -> None:
+    gate, refused = Gate(4, 100, 60), 0
+
+    async def ask() -> None:
+        nonlocal refused
+        try:
+            async with gate:
+                await trio.sleep(0.5)
+                raise error
+        except FlashError:
+            refused += 1
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(104):
+            nursery.start_soon(ask)
+    assert refused == 104
+    assert trio.current_time() == pytest.approx(0.5), "one time-out for all"
+    for _ in range(4):
+        assert gate.enter_nowait()
+    assert not gate.enter_nowait()
+
+
+async def test_whoever_is_cancelled_in_the_moment_of_being_let_in_leaves_the_place_to_the_next() -> None:
+    gate, inside = Gate(1, 9, 60), trio.Event()
+
+    async def visit() -> None:
+        async with gate:
+            inside.set()
+
+    await gate.__aenter__()
+    async with trio.open_nursery() as nursery, trio.open_nursery() as doomed:
+        doomed.start_soon(visit)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(visit)
+        await wait_all_tasks_blocked()
+        gate.leave()
+        doomed.cancel_scope.cancel()
+    assert inside.is_set()
+    assert gate.enter_nowait()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from math import ceil
 from typing import Any
 from urllib.parse import quote
@@ -354,6 +355,40 @@ async def test_an_unknown_or_expired_code_is_invalid_and_one_that_has_bought_kee
         ):
             check_problem(await shop.purchase(codes.seal(stranger)), INVALID_CODE)
         check_problem(await shop.client.get(f"/purchases/{codes.seal(replace(known, checkout_id=last))}"), INVALID_CODE)
+
+
+async def test_a_code_of_the_first_release_is_honoured_to_its_end(postgres: str, valkey: EmbeddedValkey) -> None:
+    key, issue = (
+        b"k" * 32,
+        (
+            "INSERT INTO checkouts (outcome, sale_id, item_id, user_id, secret, attempted_at) "
+            "VALUES ('issued', 1, $1, 'zoë', $2, now() - $3 * interval '1 s') RETURNING id"
+        ),
+    )
+
+    def seal(checkout_id: int, secret: bytes) -> str:
+        payload = (1).to_bytes(5, "big") + checkout_id.to_bytes(6, "big") + secret
+        return urlsafe_b64encode(payload + blake2b(payload, key=key, digest_size=9).digest()).decode()
+
+    async with open_shop(postgres, valkey.url, FLASH_CODE_TTL="1800") as shop:
+        await shop.database.rows("INSERT INTO secrets VALUES ('code_key', $1)", key)
+        _, address = await shop.cluster.start_web()  # one that starts on a database with a past
+        ids = [await shop.database.value(issue, n, bytes([n]) * 16, age) for n, age in ((1, 60), (2, 1801), (3, 60))]
+        good, expired, wrong = seal(ids[0], b"\1" * 16), seal(ids[1], b"\2" * 16), seal(ids[2], b"\1" * 16)
+        async with Client(address) as client:
+            check_problem(await client.get(f"/purchases/{good}"), NOT_PURCHASED)
+            for code in (expired, wrong, good[:-1] + "A"):
+                check_problem(await client.post(f"/purchase?code={code}"), INVALID_CODE)
+                check_problem(await client.get(f"/purchases/{code}"), INVALID_CODE)
+            assert (await client.post(f"/purchase?code={good}")).status == 200
+            receipt = await shop.receipt(1, "zoë")
+            check_json(await client.get(f"/purchases/{good}"), f"{{{receipt}}}")
+            used = (409, "code_already_used", "Code has already been used")
+            check_problem(await client.post(f"/purchase?code={good}"), used, f',"purchase":{{{receipt}}}')
+            later = (await client.post("/checkout?user_id=zo%C3%AB&id=4")).json()["code"]
+            assert (await client.post(f"/purchase?code={later}")).status == 200
+        slots = await shop.database.rows("SELECT slot FROM purchases WHERE user_id = 'zoë' ORDER BY slot")
+        assert [row["slot"] for row in slots] == [1, 2], "one buyer, whichever release issued the code"
 
 
 async def test_a_sold_out_sale_says_so_to_everybody_except_those_who_have_bought(

@@ -17,7 +17,7 @@ from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.purchase_rpc import messages
 from flash.testing.client import Client, host_and_port
-from flash.testing.cluster import QUICK, Process, running_cluster, until
+from flash.testing.cluster import QUICK, ROOT, Process, running_cluster, until
 from tests.cluster.history import Crowd, History, rows, verify
 
 STOP_SECONDS = 4.0
@@ -201,25 +201,70 @@ async def test_inventory_told_to_stop_while_it_waits_for_valkey_exits_0(postgres
         await stops_in_time([process])
 
 
-async def test_a_worker_of_web_that_dies_takes_the_process_with_it(postgres: str, valkey: EmbeddedValkey) -> None:
-    async with running_cluster(postgres, valkey.url, web=1) as (cluster, addresses):
-        (web,) = cluster.processes
-        await rows(postgres, "ALTER TABLE checkouts RENAME TO elsewhere")
+async def test_a_surprise_of_postgresql_ends_no_web_process(postgres: str, valkey: EmbeddedValkey) -> None:
+    async with running_cluster(postgres, valkey.url, web=1, inventory=1) as (cluster, addresses):
+        (web,) = cluster.named("web")
         history = History()
         async with Client(addresses[0]) as client:
-            assert await history.checkout(client, "ann", 1) is None
-        assert await web.wait(STOP_SECONDS) == 1
-        await web.wait_for("CRITICAL .*this process ends because a part of it died")
-        await web.wait_for("UndefinedTableError")
+            await rows(postgres, "ALTER TABLE checkouts RENAME TO elsewhere")
+            answer = await client.post("/checkout?user_id=ann&id=1")
+            assert (answer.status, answer.json()["code"]) == (503, "outcome_unknown")
+            await web.wait_for(r"ERROR .*refused a statement of this service \(42P01\): UndefinedTableError")
+            await rows(postgres, "ALTER TABLE elsewhere RENAME TO checkouts")
+            assert await history.checkout(client, "ann", 1) is not None
+        assert web.is_running()
+        assert "Traceback" not in web.log
 
 
-async def test_an_elector_that_dies_takes_its_inventory_process_with_it(postgres: str, valkey: EmbeddedValkey) -> None:
-    async with running_cluster(postgres, valkey.url, inventory=1) as (cluster, _):
-        (inventory,) = cluster.processes
-        await rows(postgres, "ALTER TABLE sales RENAME TO elsewhere")
-        assert await inventory.wait(STOP_SECONDS) == 1
-        await inventory.wait_for("CRITICAL .*this process ends because a part of it died")
-        await inventory.wait_for("UndefinedTableError")
+async def test_a_surprise_of_postgresql_ends_terms_but_no_inventory_process(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    async with running_cluster(postgres, valkey.url, web=1, inventory=1, **QUICK) as (cluster, addresses):
+        epoch, inventory = await cluster.term_of()
+        history = History()
+        async with Client(addresses[0]) as client:
+            code = await history.checkout(client, "ann", 1)
+            assert code is not None
+            await rows(postgres, "ALTER TABLE purchases RENAME TO elsewhere")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(history.purchase, client, code, "ann-1")
+                await inventory.wait_for(r"ERROR .*refused a statement of this service \(42P01\)")
+                await rows(postgres, "ALTER TABLE elsewhere RENAME TO purchases")
+            await cluster.term_of(beyond=epoch)
+            await valkey_is_back(history, client, code)
+        assert inventory.is_running()
+    await verify(history, postgres, sold_out=False)
+
+
+PLANTED_BUG = """
+import flash.stores.{module}
+
+async def broken(*args):
+    raise TypeError("a planted bug")
+
+flash.stores.{module}.{method} = broken
+"""
+"""A `sitecustomize` that plants a bug of ours in a process."""
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "method"),
+    [("web", "checkouts", "Checkouts.record_attempts"), ("inventory", "terms", "Terms.list_leadable")],
+)
+async def test_a_bug_in_a_worker_takes_its_process_with_it(
+    postgres: str, valkey: EmbeddedValkey, tmp_path: Path, command: str, module: str, method: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(PLANTED_BUG.format(module=module, method=method))
+    async with running_cluster(postgres, valkey.url, PYTHONPATH=f"{tmp_path}:{ROOT}") as (cluster, _):
+        if command == "web":
+            process, address = await cluster.start_web()
+            async with Client(address) as client:
+                assert await History().checkout(client, "ann", 1) is None
+        else:
+            process = await cluster.start(command)
+        assert await process.wait(STOP_SECONDS) == 1
+        await process.wait_for("CRITICAL .*this process ends because a part of it died")
+        await process.wait_for("TypeError: a planted bug")
 
 
 async def stops_in_time(processes: Sequence[Process]) -> None:
