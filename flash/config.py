@@ -15,7 +15,7 @@ from typing import Any
 
 from flash.domain import COMMAND_BATCH_MAX, COMMAND_LIFE_SECONDS_MAX
 from flash.errors import ConfigError
-from flash.settings import Setting, one_of, seconds, setting, text, url, whole
+from flash.settings import Setting, networks, one_of, rate, seconds, setting, text, url, whole
 from flash.shutdown import EXIT_SECONDS, HANDOVER_SECONDS, HONCHO_KILL_SECONDS, WORK_SHARE_OF_DRAIN
 
 
@@ -101,6 +101,31 @@ class Config:
         "FLASH_PURCHASE_WAITING_MAX", 4_096, 1, 1_000_000, "purchases that may wait in one web process"
     )
 
+    admission_wait_seconds: float = seconds(
+        "FLASH_ADMISSION_WAIT", 1.0, 0.05, 60, "estimated wait above which a request is refused at once with 503"
+    )
+    user_waiting_max: int = whole(
+        "FLASH_USER_WAITING_MAX",
+        64,
+        1,
+        1_000_000,
+        "requests of one user that may wait in one web process; fewer while others wait",
+    )
+
+    rate_per_address: float = rate(
+        "FLASH_RATE_PER_ADDRESS", "checkouts and purchases a second of one client address; 0 is no limit"
+    )
+    rate_per_user: float = rate(
+        "FLASH_RATE_PER_USER", "checkouts, and as many purchases, a second of one user; 0 is no limit"
+    )
+    trusted_proxies: str = setting(
+        "FLASH_TRUSTED_PROXIES",
+        networks,
+        "networks with commas between them, such as 10.0.0.0/8,fd00::/8",
+        "",
+        "proxies whose X-Forwarded-For is believed",
+    )
+
     web_concurrency: int = whole(
         "WEB_CONCURRENCY", _cores_but_one(), 1, 256, "processes of one `flash web`, behind one port (cores - 1)"
     )
@@ -167,13 +192,20 @@ class Config:
 
     def _contradictions(self) -> list[str]:
         """Settings that are each well formed but cannot work together."""
-        return [*self._wrong_lease(), *self._wrong_tls()]
+        return [*self._wrong_lease(), *self._wrong_admission(), *self._wrong_tls()]
 
     def _wrong_lease(self) -> Iterator[str]:
         if self.lease_margin_seconds * 2 > self.lease_seconds:
             yield (
                 f"FLASH_LEASE_MARGIN={self.lease_margin_seconds:g}: expected at most half of "
                 f"FLASH_LEASE_TTL ({self.lease_seconds:g})"
+            )
+
+    def _wrong_admission(self) -> Iterator[str]:
+        if self.admission_wait_seconds > self.request_timeout_seconds:
+            yield (
+                f"FLASH_ADMISSION_WAIT={self.admission_wait_seconds:g}: expected at most FLASH_REQUEST_TIMEOUT "
+                f"({self.request_timeout_seconds:g})"
             )
 
     def _wrong_tls(self) -> Iterator[str]:

@@ -15,7 +15,19 @@ class FlashError(Exception):
 
 
 class Overloaded(FlashError):
-    """Too many requests are waiting already. Nothing was started; try again later."""
+    """Too many requests are waiting already. Nothing was started; try again after `retry_after_seconds`."""
+
+    def __init__(self, reason: str = "", *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RateLimited(FlashError):
+    """This client asks more often than it may. Nothing was started; try again after `retry_after_seconds`."""
+
+    def __init__(self, reason: str = "", *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(FlashError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,11 @@ def seconds(variable: str, default: float, low: float, high: float, help: str) -
     return setting(variable, _number(float, low, high), f"seconds, {low:g} to {high:g}", default, help)
 
 
+def rate(variable: str, help: str) -> Any:
+    """Requests per second; 0, the default, is no limit."""
+    return setting(variable, _number(float, 0, 1e6), "requests per second, 0 to 1,000,000", 0.0, help)
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         parts = urlsplit(text)
@@ -54,6 +60,13 @@ def one_of(*values: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def networks(text: str) -> str:
+    """Comma-separated CIDRs."""
+    for part in text.split(","):
+        ip_network(part.strip())  # raises ValueError itself
+    return text
 
 
 def text(text: str) -> str:

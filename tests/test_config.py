@@ -60,6 +60,24 @@ def test_limits_that_contradict_each_other_are_refused() -> None:
         Config.from_env({"FLASH_LEASE_TTL": "1", "FLASH_LEASE_MARGIN": "0.6"})
 
 
+def test_rates_are_limited_only_if_they_are_set() -> None:
+    assert (Config().rate_per_address, Config().rate_per_user, Config().trusted_proxies) == (0, 0, "")
+    env = {"FLASH_RATE_PER_ADDRESS": "2.5", "FLASH_TRUSTED_PROXIES": "10.0.0.0/8, fd00::/8"}
+    assert Config.from_env(env).rate_per_address == 2.5
+    with pytest.raises(ConfigError) as caught:
+        Config.from_env({"FLASH_RATE_PER_USER": "-1", "FLASH_TRUSTED_PROXIES": "10.0.0.1/8"})
+    assert str(caught.value).splitlines() == [
+        "FLASH_RATE_PER_USER='-1': expected requests per second, 0 to 1,000,000",
+        "FLASH_TRUSTED_PROXIES='10.0.0.1/8': expected networks with commas between them, such as 10.0.0.0/8,fd00::/8",
+    ]
+
+
+def test_nothing_is_admitted_to_wait_longer_than_it_may_take() -> None:
+    assert Config.from_env({"FLASH_REQUEST_TIMEOUT": "1"}).admission_wait_seconds == 1
+    with pytest.raises(ConfigError, match=r"^FLASH_ADMISSION_WAIT=1: expected at most FLASH_REQUEST_TIMEOUT \(0.5\)$"):
+        Config.from_env({"FLASH_REQUEST_TIMEOUT": "0.5"})
+
+
 @pytest.mark.parametrize(
     ("env", "expected"),
     [

@@ -33,6 +33,9 @@ LAYERS = {
     "flash.http": 2,
     "flash.actors.mailbox": 2,
     "flash.actors.gate": 2,
+    "flash.actors.admission": 1,
+    "flash.actors.fair_shares": 1,
+    "flash.actors.batch_wait": 1,
     "flash.actors": 3,
     "flash.config": 4,
     "flash.stores": 4,
@@ -55,13 +58,15 @@ IMPORTS = {
     "http": "errors",
     "actors.mailbox": "errors",
     "actors.gate": "errors",
-    "actors": "actors.mailbox codes domain errors inventory telemetry",
+    "actors.admission": "actors.fair_shares domain errors",
+    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.mailbox"
+    " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
     "purchase_rpc": "actors actors.mailbox domain errors purchase_rpc.messages stores telemetry",
-    "api": "actors.gate catalog codes domain errors http",
+    "api": "actors.gate catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
-    "processes": "actors api bridge codes config domain errors http"
+    "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
     " purchase_rpc purchase_rpc.messages shutdown stores telemetry",
     "local": "bridge config errors processes shutdown stores",
     "cli": "audit bridge config errors local processes stores",
@@ -69,7 +74,10 @@ IMPORTS = {
     "testing": "codes config domain errors inventory local processes stores",
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
 }
-PURE = {"domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages"}
+PURE = {
+    *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages"),
+    *("actors.admission", "actors.fair_shares", "actors.batch_wait"),
+}
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.
 BESIDE = ("flash.testing", "benchmarks")

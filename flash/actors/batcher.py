@@ -7,14 +7,18 @@ next one grows. Workers keep no state, so a lost batch costs its own askers and 
 from __future__ import annotations
 
 import logging
+import math
+import random
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
 import trio
 
+from flash.actors.admission import jittered
+from flash.actors.batch_wait import BatchWait
 from flash.actors.mailbox import Mailbox
 from flash.actors.pending_request import PendingRequest, Request, Result
-from flash.errors import FlashError, OutcomeUnknown, Unavailable
+from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -23,7 +27,8 @@ log = logging.getLogger(__name__)
 class Batcher(Generic[Request, Result]):
     """Answers requests through `perform(batch)`, which returns one result for each request, in order.
 
-    At most `waiting_max` requests wait; `workers` batches of at most `batch_max` requests are in flight at once.
+    At most `waiting_max` requests wait; `workers` batches of at most `batch_max` requests are in flight at once. What
+    would probably wait for longer than `wait_max_seconds` is refused.
     """
 
     def __init__(
@@ -34,19 +39,28 @@ class Batcher(Generic[Request, Result]):
         waiting_max: int,
         batch_max: int,
         workers: int,
+        wait_max_seconds: float = math.inf,
     ) -> None:
         self._name = name
         self._perform = perform
         self._batch_max = batch_max
         self._workers = workers
+        self._wait = BatchWait(batch_max=batch_max, workers=workers, wait_max_seconds=wait_max_seconds)
         self._mailbox: Mailbox[PendingRequest[Request, Result]] = Mailbox(waiting_max)
         self._warn = ThrottledLogger(log)
 
     async def ask(self, request: Request) -> Result:
-        """Raises `Overloaded` at once when too many wait, else whatever `perform` raised for the batch."""
+        """Raises `Overloaded` at once when too many wait or it would wait too long, else what the batch raised."""
+        self._admit()
         pending: PendingRequest[Request, Result] = PendingRequest(request)
         self._mailbox.put_nowait(pending)
         return await pending.wait_result()
+
+    def _admit(self) -> None:
+        waiting, now = len(self._mailbox), trio.current_time()
+        if not self._wait.admits(waiting, now):
+            seconds = self._wait.seconds(waiting, now)
+            raise Overloaded("the wait is too long", retry_after_seconds=jittered(seconds, random.random))
 
     async def run(self) -> None:
         """Serve until cancelled; whoever still waits then is told that nothing was started."""
@@ -61,6 +75,7 @@ class Batcher(Generic[Request, Result]):
     async def _work(self) -> None:
         while True:
             batch = await self._mailbox.take(self._batch_max)
+            begun_at = self._wait.begin(trio.current_time())
             try:
                 results = await self._perform([pending.request for pending in batch])
                 for pending, result in zip(batch, results, strict=True):
@@ -72,6 +87,8 @@ class Batcher(Generic[Request, Result]):
                 for pending in batch:
                     pending.set_exception(OutcomeUnknown("this process is stopping"))
                 raise
+            finally:
+                self._wait.end(begun_at, trio.current_time())
 
     def _fail(self, batch: list[PendingRequest[Request, Result]], error: FlashError) -> None:
         """Whoever waits behind a batch that failed would only fail later, each batch after its own time-out."""

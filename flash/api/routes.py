@@ -9,6 +9,7 @@ from flash.actors.gate import Gate
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
 from flash.api.health import HealthHandlers
 from flash.api.items import ItemHandlers, ItemStore
+from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
 from flash.http.asgi import App
@@ -32,21 +33,22 @@ def build_app(
     ping_redis: Callable[[], Awaitable[None]],
     is_draining: Callable[[], bool],
     body_seconds: float,
+    limits: RateLimits = NO_LIMITS,
 ) -> App:
     """The application of one web process.
 
     `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive.
     """
     gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS)
-    checkout = CheckoutHandlers(codes.codes, checkouts)
-    purchase = PurchaseHandlers(codes, purchases)
+    checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts))
+    purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
     sales = SaleHandlers(store, gate)
     items = ItemHandlers(store, gate)
     health = HealthHandlers(store.current_sale, ping_redis, is_draining)
 
     routes: Routes = {
-        ("POST", "/checkout"): checkout.check_out,
-        ("POST", "/purchase"): purchase.purchase,
+        ("POST", "/checkout"): limits.by_address(checkout.check_out),
+        ("POST", "/purchase"): limits.by_address(purchase.purchase),
         ("GET", "/sales"): sales.list_sales,
         ("GET", "/sales/current"): sales.current_sale,
         ("GET", "/health"): health.health,
@@ -61,4 +63,4 @@ def build_app(
         ("GET", "/items/{id}"): items.item,
         ("GET", "/items/{id}/image.svg"): items.image,
     }
-    return App(routes, patterns, body_seconds=body_seconds)
+    return App(routes, patterns, body_seconds=body_seconds, reads_peers=limits.addresses is not None)

@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from flash.errors import OutcomeUnknown, Overloaded, Unavailable
+from flash.errors import OutcomeUnknown, Overloaded, RateLimited, Unavailable
 from flash.http import problems
 from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
@@ -41,6 +41,7 @@ class App:
 
     Once `draining` is set, streams end and every answer asks the client to close. `body_seconds` is how long a request
     body may take under a server that hands it over in pieces; the built-in connections read bodies themselves.
+    `reads_peers`: a handler reads `Request.peer`, so connections have to find it out.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class App:
         *,
         body_seconds: float,
         body_max_bytes: int = BODY_MAX_BYTES,
+        reads_peers: bool = False,
     ) -> None:
         self.draining = trio.Event()
+        self.reads_peers = reads_peers
         self._route = Router(routes, patterns).route
         self._body_seconds = body_seconds
         self._body_max_bytes = body_max_bytes
@@ -70,6 +73,8 @@ class App:
             return await self._route(request)
         except InvalidParameter as error:
             return problems.invalid_request(error.detail)
+        except RateLimited as error:
+            return problems.rate_limited(error.retry_after_seconds)
         except Overloaded:
             return problems.OVERLOADED
         except Unavailable:
@@ -116,6 +121,8 @@ class App:
         if _announces_body(headers) or not is_http1:
             rejection = await self._discard_body(headers, receive)
         request = Request(scope["method"], "", scope["raw_path"], scope["query_string"], headers)
+        if self.reads_peers and scope.get("client"):
+            request.peer = scope["client"][0]
         answer = rejection or await self.respond(request)
         if isinstance(answer, Stream):
             await self.stream(answer, scope, receive, send)

@@ -46,6 +46,7 @@ class Connection:
         self._fd = sock.fileno()
         self._is_expired = False
         self._waiting = trio.CancelScope()
+        self._peer = _peer_of(sock) if self._direct is not None and self._direct.reads_peers else None
         self._parser = RequestParser(BODY_MAX_BYTES, keeps_bodies=self._direct is None)
 
     @classmethod
@@ -126,6 +127,8 @@ class Connection:
         """Answer one request. True: that was the last answer on this connection."""
         if self._direct is None:
             return await self._answer_in_asgi(incoming, self._app)
+        if self._peer is not None:
+            incoming.request.peer = self._peer
         answer = await self._direct.respond(incoming.request)
         if isinstance(answer, Stream):
             return await self._answer_in_asgi(incoming, partial(self._direct.stream, answer))
@@ -204,3 +207,11 @@ class Connection:
             while is_unread:
                 await wait_readable(self._fd)
                 is_unread = bool(self._sock.recv(READ_BYTES))
+
+
+def _peer_of(sock: socket.socket) -> str | None:
+    """The address at the other end; None for a unix socket, and for a client that has gone already."""
+    with suppress(OSError):
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            return str(sock.getpeername()[0])
+    return None

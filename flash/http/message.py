@@ -32,6 +32,7 @@ class Request:
     """One request. Its body has already been read and discarded.
 
     `path` has its percent-escapes undone. `raw_path` and `query` are as received. Header names are in lower case.
+    `peer` is the address at the other end of the connection, if the application reads it and it is no unix socket.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Request:
     raw_path: bytes
     query: bytes
     headers: list[Header]
+    peer: str | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""

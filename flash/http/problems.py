@@ -51,6 +51,13 @@ def invalid_request(detail: str) -> Response:
     return problem(400, "invalid_request", detail)
 
 
+def rate_limited(seconds: float) -> Response:
+    """429, with the seconds after which the client may ask again."""
+    return problem(
+        429, "rate_limited", "Too many requests; nothing was started or stored", headers=(retry_after(seconds),)
+    )
+
+
 def method_not_allowed(methods: Mapping[str, object]) -> Response:
     """405 for a path that answers `methods`. HEAD is allowed wherever GET is."""
     allowed = sorted({*methods, "HEAD"} if "GET" in methods else methods)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,15 +13,21 @@ from functools import partial
 
 import trio
 
+from flash.actors.admission import Admission
+from flash.actors.admitting import AdmittingCheckouts, AdmittingLeader
 from flash.actors.batcher import Batcher
 from flash.actors.code_keys import CodeKeyRing
+from flash.actors.fair_shares import UserShares
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
+from flash.api.limits import RateLimits
 from flash.api.routes import build_app
 from flash.codes import Codes, digest_user
 from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
 from flash.http.asgi import App
+from flash.http.client_address import TrustedProxies, key_of
 from flash.http.listener import address_of, listen
+from flash.http.rate_limit import RateLimit
 from flash.http.server import Tls, serve
 from flash.processes.lifecycle import (
     open_database,
@@ -160,6 +167,7 @@ async def _build(
         waiting_max=config.checkout_waiting_max,
         batch_max=config.checkout_batch_max,
         workers=config.checkout_workers,
+        wait_max_seconds=config.admission_wait_seconds,
     )
     redemptions: Batcher[Code, Redemption] = Batcher(
         "redemptions",
@@ -167,19 +175,41 @@ async def _build(
         waiting_max=config.purchase_waiting_max,
         batch_max=_REDEMPTION_BATCH_MAX,
         workers=1,
+        wait_max_seconds=config.admission_wait_seconds,
     )
+    leader = AdmittingLeader(purchase_client, _admission(config))
     sold_out = SoldOutCache(sales)
     await wait_until("PostgreSQL", stop, sold_out.refresh)
     app = build_app(
         codes=code_keys,
-        checkouts=checkouts,
-        purchases=PurchaseRouter(purchase_client, redemptions, store, sold_out),
+        checkouts=AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max), random.random),
+        purchases=PurchaseRouter(leader, redemptions, store, sold_out),
         store=sales,
         ping_redis=ping_redis,
         is_draining=stop.is_set,
         body_seconds=config.body_seconds,
+        limits=_rate_limits(config),
     )
     return app, (checkouts.run, redemptions.run, purchase_client.run, sold_out.run, code_keys.run)
+
+
+def _admission(config: Config) -> Admission:
+    return Admission(
+        waiting_max=config.purchase_waiting_max,
+        wait_max_seconds=config.admission_wait_seconds,
+        window=config.purchase_batch_max,
+        user_shares=UserShares(config.user_waiting_max),
+        random=random.random,
+    )
+
+
+def _rate_limits(config: Config) -> RateLimits:
+    per_address, per_user = config.rate_per_address, config.rate_per_user
+    return RateLimits(
+        RateLimit(per_address) if per_address else None,
+        RateLimit(per_user) if per_user else None,
+        key_of(TrustedProxies(config.trusted_proxies)),
+    )
 
 
 async def _work(runs: Sequence[Run], stop: trio.Event, drain_seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.routes import build_app
 from flash.codes import KEY_BYTES, CodeKeys, Codes
 from flash.domain import (
@@ -139,7 +140,7 @@ class FakeRedis:
 class FakeShop:
     """The application as a web process builds it, with a fake behind every handler."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: RateLimits = NO_LIMITS) -> None:
         self.codes = FakeCodes()
         self.checkouts = FakeCheckouts()
         self.purchases = FakePurchases()
@@ -154,6 +155,7 @@ class FakeShop:
             ping_redis=self.redis.ping,
             is_draining=lambda: self.is_draining,
             body_seconds=1,
+            limits=limits,
         )
 
     async def request(self, method: str, target: str, *headers: Header) -> Response:

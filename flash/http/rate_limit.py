@@ -1,0 +1,62 @@
+"""Token buckets by key: an address, or a user. Pure: the time is given.
+
+A bucket that is full again says nothing, so it is forgotten. That bounds the table: it holds no more keys than have
+used it in the time that a bucket takes to fill. Beyond `buckets_max` the keys that are new share one bucket, so nobody
+can make it grow, or have an emptied bucket forgotten by bringing many others.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+
+_BUCKETS_MAX = 100_000
+_BURST_SECONDS = 2.0
+"""A bucket holds what is refilled in this time, and at least one token."""
+_SWEEP_MAX = 4
+"""Buckets looked at when a new key comes: more than one, or the table could not shrink."""
+
+
+class RateLimit:
+    """Each key may make `per_second` requests, and a short burst. `refused` counts the others."""
+
+    def __init__(self, per_second: float, *, buckets_max: int = _BUCKETS_MAX) -> None:
+        self.refused = 0
+        self._per_second = per_second
+        self._burst = max(1.0, per_second * _BURST_SECONDS)
+        self._buckets_max = buckets_max
+        self._full_at: OrderedDict[Hashable, float] = OrderedDict()
+        """When each key's bucket will be full again; an earlier time than now means full."""
+        self._shared_full_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: Hashable, now: float) -> float:
+        """Take a token: 0, or the seconds until there will be one."""
+        full_at = self._full_at.get(key)
+        if full_at is not None:
+            wait, self._full_at[key] = self._take(full_at, now)
+            return wait
+        self._sweep(now)
+        if len(self._full_at) < self._buckets_max:
+            wait, self._full_at[key] = self._take(now, now)
+        else:
+            wait, self._shared_full_at = self._take(self._shared_full_at, now)
+        return wait
+
+    def _take(self, full_at: float, now: float) -> tuple[float, float]:
+        """The wait, and when the bucket is full afterwards. A bucket that lacks n tokens is full n ÷ rate from now."""
+        after = max(full_at, now) + 1 / self._per_second
+        wait = after - now - self._burst / self._per_second
+        if wait > 1e-9:
+            self.refused += 1
+            return wait, full_at
+        return 0.0, after
+
+    def _sweep(self, now: float) -> None:
+        """Look at the oldest buckets: forget the full ones, put the others last."""
+        for _ in range(min(_SWEEP_MAX, len(self._full_at))):
+            key, full_at = self._full_at.popitem(last=False)
+            if full_at > now:
+                self._full_at[key] = full_at
