@@ -65,6 +65,20 @@ CREATE TABLE secrets (
     value bytea NOT NULL
 );
 
+-- Who makes sales, and with which settings.
+CREATE TABLE scheduler (
+    -- there is one row
+    id             smallint    PRIMARY KEY CHECK (id = 1),
+    -- the process that makes sales until then, by this database's clock
+    holder         bytea,
+    expires_at     timestamptz NOT NULL,
+    -- the settings of the process that started last, which all processes follow
+    configured_at  timestamptz NOT NULL,
+    period_seconds integer     NOT NULL CHECK (period_seconds >= 1),
+    size           integer     NOT NULL CHECK (size BETWEEN 1 AND 1000000),
+    user_limit     smallint    NOT NULL CHECK (user_limit BETWEEN 1 AND 10)
+) WITH (fillfactor = 20); -- updated each second: leave room on its page for HOT updates
+
 -- Which migrations were applied, by which release, and when.
 CREATE TABLE schema_migrations (
     version    integer     PRIMARY KEY,
@@ -78,4 +92,5 @@ CREATE TABLE schema_migrations (
 );
 INSERT INTO schema_migrations (version, name, requires, checksum, release) VALUES
     (1, 'first_release', 1, '794148a019ee99065e133f4ffaea49a5af825f78d90c51f6eb9b043404fe2989', 'schema.sql'),
-    (2, 'index_unsold_sales', 1, '12100b0ee50d573c6609f7bc860f9147424b1111dc7ceddb78e2e043c1805bb4', 'schema.sql');
+    (2, 'index_unsold_sales', 1, '12100b0ee50d573c6609f7bc860f9147424b1111dc7ceddb78e2e043c1805bb4', 'schema.sql'),
+    (3, 'scheduler', 1, 'dbfe080108600d706e0eb5e9180689683959e0af53b79f7c057f6f5ec89cd3ba', 'schema.sql');
