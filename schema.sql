@@ -80,6 +80,20 @@ CREATE TABLE code_keys (
     signs_from timestamptz NOT NULL
 );
 
+-- Who makes sales, and with which settings.
+CREATE TABLE scheduler (
+    -- there is one row
+    id             smallint    PRIMARY KEY CHECK (id = 1),
+    -- the process that makes sales until then, by this database's clock
+    holder         bytea,
+    expires_at     timestamptz NOT NULL,
+    -- the settings of the process that started last, which all processes follow
+    configured_at  timestamptz NOT NULL,
+    period_seconds integer     NOT NULL CHECK (period_seconds >= 1),
+    size           integer     NOT NULL CHECK (size BETWEEN 1 AND 1000000),
+    user_limit     smallint    NOT NULL CHECK (user_limit BETWEEN 1 AND 10)
+) WITH (fillfactor = 20); -- updated each second: leave room on its page for HOT updates
+
 -- Which migrations were applied, by which release, and when.
 CREATE TABLE schema_migrations (
     version    integer     PRIMARY KEY,
@@ -94,4 +108,5 @@ CREATE TABLE schema_migrations (
 INSERT INTO schema_migrations (version, name, requires, checksum, release) VALUES
     (1, 'first_release', 1, '794148a019ee99065e133f4ffaea49a5af825f78d90c51f6eb9b043404fe2989', 'schema.sql'),
     (2, 'index_unsold_sales', 1, '12100b0ee50d573c6609f7bc860f9147424b1111dc7ceddb78e2e043c1805bb4', 'schema.sql'),
-    (3, 'codes_say_all', 3, '115bc23bfda0894bfcd1ded78f019c20218d460fb5e5c02b12f924e5505f1156', 'schema.sql');
+    (3, 'codes_say_all', 3, '115bc23bfda0894bfcd1ded78f019c20218d460fb5e5c02b12f924e5505f1156', 'schema.sql'),
+    (4, 'scheduler', 3, '11f389d5b2f271ed9b9b5330618ecdf40d229064a3228684e82fb49def5eb5b3', 'schema.sql');

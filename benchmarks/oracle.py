@@ -23,7 +23,7 @@ from flash.audit.report import Report
 from flash.errors import OperatorError
 from flash.stores.migration import migrate
 from flash.stores.postgres import Row, open_postgres
-from flash.stores.schedule import SaleSchedule
+from flash.stores.schedule import make_extra_sale
 from flash.testing.client import Client, ConnectionLost
 
 USER_LIMIT = 10
@@ -68,7 +68,7 @@ class Oracle:
         made: list[int] = []
         async with open_database(self.url) as database:
             while not made:
-                made += (await SaleSchedule(database).prepare_sales(1, size, USER_LIMIT))[0]
+                made += await database.run(make_extra_sale, (1, size, USER_LIMIT))
                 await trio.sleep(0.1)
         with trio.move_on_after(_LEADER_SECONDS):
             while True:

@@ -9,13 +9,15 @@ import trio
 
 from flash.actors.inventory import InventoryActor, load_inventory
 from flash.actors.lease_elector import LeaseElector
-from flash.actors.sale_scheduler import SaleScheduler
+from flash.actors.sale_scheduler import SLEEP_MAX_SECONDS, SaleScheduler
 from flash.codes import digest_user
 from flash.config import Config
+from flash.errors import FlashError
 from flash.processes.lifecycle import (
     open_database,
     open_link,
     open_redis_client,
+    open_reserved,
     run_process,
     wait_until,
     warn_of_eviction,
@@ -33,6 +35,7 @@ from flash.stores.terms import Terms
 log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 6
+_RELEASE_SECONDS = 1.0
 
 
 def run_inventory(config: Config) -> int:
@@ -43,24 +46,26 @@ def run_inventory(config: Config) -> int:
 async def _run_inventory(config: Config, stop: trio.Event) -> None:
     async with (
         open_database(config, stop, "flash inventory", _CONNECTIONS_MAX) as database,
+        open_reserved(config, "flash scheduler") as scheduler_database,
         open_redis_client(config) as lease_client,
         open_link(config) as writer,
         open_link(config) as reader,
     ):
-        await wait_until("Redis", stop, lambda: ping(lease_client))
-        await warn_of_eviction(lease_client, stop)
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
-        terms = Terms(database, linger_seconds=config.request_timeout_seconds)
         purchase_server = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
+        terms = Terms(database, linger_seconds=config.request_timeout_seconds)
         elector = LeaseElector(
             Leases(lease_client, config.lease_seconds),
             list_wanted=partial(_list_wanted, terms),
-            lead=partial(_lead, config, secrets, database, terms, purchase_server),
+            lead=partial(_lead, config, secrets, terms, purchase_server),
             on_release=purchase_server.notify,
             lease_seconds=config.lease_seconds,
             margin_seconds=config.lease_margin_seconds,
         )
         async with trio.open_nursery() as workers:
+            workers.start_soon(_schedule, config, scheduler_database, purchase_server)
+            await wait_until("Redis", stop, lambda: ping(lease_client))  # the schedule does not
+            await warn_of_eviction(lease_client, stop)
             workers.start_soon(purchase_server.run)
             workers.start_soon(elector.run)
             log.info("ready to lead")
@@ -70,25 +75,33 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
     log.info("stopped")
 
 
-async def _list_wanted(terms: Terms) -> list[str]:
-    return [messages.SCHEDULER_LEASE, *(messages.lease_key(sale_id) for sale_id in await terms.list_leadable())]
-
-
-async def _lead(
-    config: Config, secrets: Secrets, database: Postgres, terms: Terms, purchase_server: PurchaseServer, key: str
-) -> None:
-    """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
-    if key == messages.SCHEDULER_LEASE:
-        log.info("leading the sale scheduler")
-        scheduler = SaleScheduler(
-            SaleSchedule(database),
-            purchase_server.notify,
-            period_seconds=config.sale_period_seconds,
-            size=config.sale_size,
-            user_limit=config.user_limit,
-        )
+async def _schedule(config: Config, database: Postgres, purchase_server: PurchaseServer) -> None:
+    """Make sales until cancelled, then let another process do it at once."""
+    schedule = SaleSchedule(database, config.lease_seconds)
+    scheduler = SaleScheduler(
+        schedule,
+        purchase_server.notify,
+        period_seconds=config.sale_period_seconds,
+        size=config.sale_size,
+        user_limit=config.user_limit,
+        sleep_max_seconds=min(SLEEP_MAX_SECONDS, config.lease_seconds / 3),
+    )
+    try:
         await scheduler.run()
-        return
+    finally:
+        with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+            try:
+                await schedule.release()
+            except FlashError as error:
+                log.warning("could not hand over the sale scheduler, its time will end: %s", error)
+
+
+async def _list_wanted(terms: Terms) -> list[str]:
+    return [messages.lease_key(sale_id) for sale_id in await terms.list_leadable()]
+
+
+async def _lead(config: Config, secrets: Secrets, terms: Terms, purchase_server: PurchaseServer, key: str) -> None:
+    """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
     digest = partial(digest_user, secrets.user_key)
     term, sale, now = await terms.begin_term(messages.sale_of_lease(key))
     inventory = await load_inventory(terms, term, sale, config.code_ttl_seconds, digest)

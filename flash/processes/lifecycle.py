@@ -22,6 +22,7 @@ from flash.config import Config, mask
 from flash.errors import ConfigError, FlashError, OperatorError, OutcomeUnknown, Unavailable
 from flash.stores.migration import migrate
 from flash.stores.postgres import Postgres, open_postgres
+from flash.stores.readiness import check_readiness
 from flash.stores.redis import eviction_warning, open_redis
 from flash.stores.redis_link import RedisLink
 from flash.telemetry import configure_logging
@@ -79,7 +80,7 @@ async def _set_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
 
 @asynccontextmanager
 async def open_database(config: Config, stop: trio.Event, name: str, connections_max: int) -> AsyncIterator[Postgres]:
-    """PostgreSQL with its schema up to date, however long it takes to appear.
+    """PostgreSQL with its schema up to date, however long it takes to appear and to take writes.
 
     Raises `OperatorError` if this process cannot work with the schema, and `Stopped`.
     """
@@ -93,7 +94,19 @@ async def open_database(config: Config, stop: trio.Event, name: str, connections
         driver=config.postgres_driver,
     ) as database:
         await wait_until(f"PostgreSQL at {mask(url)}", stop, partial(_warn_of_lost_commits, database))
+        await wait_until(f"PostgreSQL at {mask(url)}", stop, partial(check_readiness, database))
         yield database
+
+
+def open_reserved(config: Config, name: str) -> AbstractAsyncContextManager[Postgres]:
+    """One connection to PostgreSQL for what must never queue behind buyers or leaders."""
+    return open_postgres(
+        config.require("database_url"),
+        connections_max=1,
+        timeout_seconds=config.database_timeout_seconds,
+        name=name,
+        driver=config.postgres_driver,
+    )
 
 
 def open_redis_client(config: Config) -> AbstractAsyncContextManager[Redis]:

@@ -62,6 +62,7 @@ APPLIED = "SELECT version, name, requires, checksum FROM schema_migrations ORDER
 GRANTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sales TO {role};
+GRANT SELECT, INSERT, UPDATE ON scheduler TO {role};
 GRANT SELECT, INSERT ON checkouts, purchases TO {role};
 GRANT USAGE ON SEQUENCE checkouts_id_seq TO {role};
 GRANT SELECT ON secrets, code_keys, schema_migrations TO {role};

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, TypeVarTuple
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+import trio
 
 from flash import bridge
 from flash.errors import FlashError, OutcomeUnknown, StorageFull, Unavailable, reason_of
@@ -130,6 +131,8 @@ class Postgres:
         except FlashError:
             raise
         except (asyncpg.PostgresError, *_LOST) as error:
+            # cancelled within a transaction, asyncpg fails to roll back and raises that instead
+            await trio.lowlevel.checkpoint_if_cancelled()
             if passes_errors and _is_about_the_statement(error):
                 raise
             raise _translated(error, lost) from error
@@ -296,7 +299,8 @@ class _AsyncioDriver:
 
 
 # The error of a statement that undoes itself and leaves its session as it was. Whatever else fails takes its connection
-# along: a session that was reset (DISCARD ALL) has forgotten statements that asyncpg goes on asking it for.
+# along: a session that was reset (DISCARD ALL) has forgotten statements that asyncpg goes on asking it for, and one
+# that began while the database was read-only stays so.
 _LEAVES_A_SESSION_WHOLE = (
     FlashError,
     AssertionError,
@@ -305,7 +309,6 @@ _LEAVES_A_SESSION_WHOLE = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
 )
 _ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 _NO_ROOM = asyncpg.DiskFullError

@@ -47,6 +47,7 @@ RELEASES = sorted((Path(__file__).parent / "released").glob("*.sql"))
 FIRST_RELEASE = (Path(__file__).parent / "released" / "0.1.0.sql").read_text()
 REAL = read_migrations()
 LATEST = REAL[-1].version
+DROP_ALL = "DROP TABLE sales, checkouts, purchases, secrets, code_keys, scheduler, schema_migrations"
 KEPT = (
     "id, starts_at, first_item_id, stock, user_limit, sold, epoch, sold_out_at FROM sales",
     "id, attempted_at, outcome, sale_id, item_id, user_id, secret, query FROM checkouts",
@@ -149,7 +150,9 @@ async def test_a_database_made_by_hand_from_schema_sql_only_lacks_its_secrets(po
 
 async def test_twenty_migrations_at_once_make_one_schema_and_one_key(postgres: str) -> None:
     async with bridge.open_loop():
-        await run_sql(postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, schema_migrations")
+        await run_sql(
+            postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, scheduler, schema_migrations"
+        )
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(migrate, postgres)
@@ -370,7 +373,9 @@ async def test_a_process_that_may_not_bring_the_schema_up_to_date_ends_with_what
 ) -> None:
     url = as_role(postgres, service_role)
     async with bridge.open_loop():
-        await run_sql(postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, schema_migrations")
+        await run_sql(
+            postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, scheduler, schema_migrations"
+        )
     async with running_cluster(url, valkey.url) as (cluster, _):
         process = await cluster.start("web")
         assert await process.wait(10) == 1
