@@ -82,6 +82,8 @@ async def serve(
     listener = listener or listen(host, port)
     connections = ConnectionSet(limits)
     config = _configure(connections, tls)
+    # Processes that share a listener share its mode: `dup` of a blocking one would make all of them block for a moment.
+    listener.setblocking(False)
     # A second descriptor: it outlives the one that Hypercorn closes at the stop, which would reset what waits there.
     plain = listener.dup() if is_builtin and tls is None else None
     acceptor = None if plain is None else Acceptor(app, connections, plain)
