@@ -11,23 +11,22 @@ E = TypeVar("E", bound=BaseException)
 
 
 class FlashError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of everything this package raises on purpose.
+
+    `retry_after_seconds`: when trying again may help, if that was estimated.
+    """
+
+    def __init__(self, *args: object, retry_after_seconds: float | None = None) -> None:
+        super().__init__(*args)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Overloaded(FlashError):
-    """Too many requests are waiting already. Nothing was started; try again after `retry_after_seconds`."""
-
-    def __init__(self, reason: str = "", *, retry_after_seconds: float = 1.0) -> None:
-        super().__init__(reason)
-        self.retry_after_seconds = retry_after_seconds
+    """Too many requests are waiting already. Nothing was started; try again later."""
 
 
 class RateLimited(FlashError):
-    """This client asks more often than it may. Nothing was started; try again after `retry_after_seconds`."""
-
-    def __init__(self, reason: str = "", *, retry_after_seconds: float = 1.0) -> None:
-        super().__init__(reason)
-        self.retry_after_seconds = retry_after_seconds
+    """This client asks more often than it may. Nothing was started; try again later."""
 
 
 class Unavailable(FlashError):
@@ -41,12 +40,8 @@ class StorageFull(Unavailable):
 class OutcomeUnknown(FlashError):
     """It may have happened or not. Ask for the receipt, or repeat with the same request id.
 
-    `retry_after_seconds`: after this long it will not happen any more, so the receipt is final; None if nobody can say.
+    After `retry_after_seconds` it will not happen any more: the receipt is final then.
     """
-
-    def __init__(self, *args: object, retry_after_seconds: float | None = None) -> None:
-        super().__init__(*args)
-        self.retry_after_seconds = retry_after_seconds
 
 
 class TermEnded(FlashError):

@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 import trio
 
+from flash.actors.batch_wait import BatchDuration
 from flash.actors.mailbox import Mailbox
 from flash.domain import (
     Approved,
@@ -118,6 +119,7 @@ class InventoryActor(Generic[D]):
         self._digest_user = digest_user
         self._batch_max = batch_max
         self._linger_seconds = linger_seconds
+        self._duration = BatchDuration()
         self._set_clock(now)
 
     async def run(self, mailbox: Mailbox[D]) -> None:
@@ -136,11 +138,14 @@ class InventoryActor(Generic[D]):
         return []
 
     async def _serve(self, deliveries: Sequence[D]) -> None:
-        now = trio.current_time()
-        # A command that nobody waits for is dropped undecided: its buyer has been told 503 already.
-        expired = [d for d in deliveries if d.expires_at <= now]
-        live = [d for d in deliveries if d.expires_at > now] if expired else deliveries
+        began_at = trio.current_time()
+        # A command that nobody will wait for when its batch is done is dropped undecided: its buyer is told 503, and
+        # what is sold should be heard of.
+        answered_at = began_at + self._duration.seconds
+        expired = [d for d in deliveries if d.expires_at <= answered_at]
+        live = [d for d in deliveries if d.expires_at > answered_at] if expired else deliveries
         outcomes = await self._decide([d.command for d in live]) if live else []
+        self._duration.note(trio.current_time() - began_at)  # of nothing as well, or a slow batch would be the last one
         await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
 
     async def _decide(self, commands: Sequence[Command]) -> list[Outcome]:

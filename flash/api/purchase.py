@@ -5,11 +5,11 @@ Every answer that a purchase can get is worded here, and nowhere else.
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Protocol
 
 from flash.api.items import item_json
 from flash.api.problems import ITEM_SOLD, SOLD_OUT
+from flash.api.request_names import RequestNames
 from flash.codes import Codes
 from flash.domain import (
     Code,
@@ -34,6 +34,8 @@ from flash.http.problems import problem
 _INVALID_CODE = problem(400, "invalid_code", "Invalid or expired code")
 _NOT_PURCHASED = problem(404, "not_purchased", "Nothing has been bought with this code yet")
 _KEY_REUSED = problem(422, "idempotency_key_reused", "The Idempotency-Key has been used with another code")
+
+_request_names = RequestNames()
 
 
 class CodeOpener(Protocol):
@@ -123,7 +125,7 @@ def _receipt_json(sale_id: SaleId, purchase: Purchase) -> dict[str, Any]:
 def _request_id(keys: list[bytes]) -> RequestId:
     """The client's Idempotency-Key, or a name that no other request has. Raises `InvalidParameter`."""
     if not keys:
-        return RequestId(f"auto:{secrets.token_urlsafe(16)}")
+        return RequestId(f"auto:{_request_names.next()}")
     if len(keys) > 1:
         raise InvalidParameter("Idempotency-Key must be given only once")
     return RequestId(f"key:{parameters.idempotency_key(keys[0])}")

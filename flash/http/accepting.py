@@ -67,7 +67,7 @@ class Acceptor:
         """Answer 503 and close. Input that is left unread would destroy the answer, so some of it is awaited."""
         self._refusals += 1
         try:
-            connected.send(_REFUSAL)
+            connected.send(encode(OVERLOADED.after(None), is_head=False, closes=True))
             connected.shutdown(socket.SHUT_WR)
             if self._refusals <= _REFUSALS_MAX:
                 await _discard_input(connected)
@@ -85,6 +85,3 @@ async def _discard_input(connected: socket.socket) -> None:
             await wait_readable(connected)
             if not connected.recv(_READ_BYTES):
                 return
-
-
-_REFUSAL = encode(OVERLOADED, is_head=False, closes=True)

@@ -75,12 +75,12 @@ class App:
             return problems.invalid_request(error.detail)
         except RateLimited as error:
             return problems.rate_limited(error.retry_after_seconds)
-        except Overloaded:
-            return problems.OVERLOADED
-        except Unavailable:
-            return problems.UNAVAILABLE
+        except Overloaded as error:
+            return problems.OVERLOADED.after(error.retry_after_seconds)
+        except Unavailable as error:
+            return problems.UNAVAILABLE.after(error.retry_after_seconds)
         except OutcomeUnknown as error:
-            return problems.outcome_unknown(error.retry_after_seconds)
+            return problems.OUTCOME_UNKNOWN.after(error.retry_after_seconds)
         except Exception:
             # Not the whole path: it may hold somebody's code.
             logger.exception("%s %s failed", request.method, "/".join(request.path.split("/")[:2]))

@@ -6,6 +6,7 @@ Problems that belong to the shop are in `flash.api`.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -13,7 +14,9 @@ from flash.http.message import TITLES, Header, Response, encode_json
 
 PROBLEM_JSON = b"application/problem+json"
 
-_UNKNOWN_DETAIL = "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key"
+RETRY_AFTER_MAX = 60
+"""In seconds, before the jitter. A longer wait cannot be estimated, and nobody would wait for it."""
+
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -51,10 +54,10 @@ def invalid_request(detail: str) -> Response:
     return problem(400, "invalid_request", detail)
 
 
-def rate_limited(seconds: float) -> Response:
+def rate_limited(seconds: float | None) -> Response:
     """429, with the seconds after which the client may ask again."""
     return problem(
-        429, "rate_limited", "Too many requests; nothing was started or stored", headers=(retry_after(seconds),)
+        429, "rate_limited", "Too many requests; nothing was started or stored", headers=(retry_after(seconds or 1),)
     )
 
 
@@ -74,13 +77,22 @@ def rejection_problem(status: int, reason: str) -> Response:
     return problem(status, {408: "body_too_slow", 413: "body_too_large"}.get(status, "invalid_request"), reason)
 
 
-def outcome_unknown(retry_after_seconds: float | None) -> Response:
-    """503. After `retry_after_seconds` the receipt is final; None if nobody can say."""
-    return _try_later("outcome_unknown", _UNKNOWN_DETAIL, retry_after_seconds or 1)
+class TryLater:
+    """A 503 with a jittered Retry-After, or clients refused together would come back together.
 
+    The usual answers are made at import, so a storm of them costs no more than any constant answer.
+    """
 
-def _try_later(code: str, detail: str, seconds: float = 1) -> Response:
-    return problem(503, code, detail, headers=(retry_after(seconds),))
+    def __init__(self, code: str, detail: str) -> None:
+        body = problem(503, code, detail).body
+        self._by_seconds = [
+            Response(503, body, PROBLEM_JSON, (retry_after(seconds),)) for seconds in range(2 * RETRY_AFTER_MAX + 1)
+        ]
+
+    def after(self, seconds: float | None) -> Response:
+        """`seconds` is the wait that was estimated, if any. The header says that much, to half as much again."""
+        least = 1 if seconds is None else min(max(1, math.ceil(seconds)), RETRY_AFTER_MAX)
+        return self._by_seconds[least + int(random.random() * (2 + least // 2))]
 
 
 NOT_FOUND = problem(404, "not_found", "There is nothing at this path")
@@ -88,5 +100,9 @@ BODY_TOO_LARGE = problem(413, "body_too_large", "The request body is larger than
 BODY_TOO_SLOW = problem(408, "body_too_slow", "The request body did not arrive in time")
 BODY_BROKEN = invalid_request("The request body is not well formed")
 INTERNAL_ERROR = problem(500, "internal_error", "Something went wrong here; it has been logged")
-OVERLOADED = _try_later("overloaded", "Too many requests are waiting; nothing was started")
-UNAVAILABLE = _try_later("unavailable", "A store could not be reached; try again")
+OVERLOADED = TryLater("overloaded", "Too many requests are waiting; nothing was started")
+UNAVAILABLE = TryLater("unavailable", "A store could not be reached; try again")
+OUTCOME_UNKNOWN = TryLater(
+    "outcome_unknown",
+    "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key",
+)

@@ -161,8 +161,9 @@ class Overload:
         except Overloaded as error:
             del self._then[call]
             self.refused += 1
-            self.retry_seconds.append(error.retry_after_seconds)
-            self._at(self.now + error.retry_after_seconds, lambda: self.ask(sale, user, web, then))
+            seconds = error.retry_after_seconds or 1.0
+            self.retry_seconds.append(seconds)
+            self._at(self.now + seconds, lambda: self.ask(sale, user, web, then))
             return
         self._table[web] += 1
         self._sale_waiting[sale] += 1

@@ -94,7 +94,7 @@ def test_silence_closes_a_window_before_anything_has_timed_out() -> None:
     admission.admit(ONE, None, 1.0)
     with pytest.raises(Overloaded) as caught:
         admission.admit(ONE, None, 3.0)
-    assert caught.value.retry_after_seconds > 3
+    assert (caught.value.retry_after_seconds or 0) > 3
 
 
 def test_a_leader_that_says_its_queue_is_long_is_believed_until_it_must_have_drained() -> None:
@@ -200,7 +200,7 @@ async def test_a_batcher_refuses_at_once_while_its_store_stands_still(mock_clock
         mock_clock.jump(2)
         with pytest.raises(Overloaded) as caught:
             await batcher.ask(2)
-        assert caught.value.retry_after_seconds >= 1
+        assert (caught.value.retry_after_seconds or 0) >= 1
         mock_clock.jump(8)
         await wait_all_tasks_blocked()
         mock_clock.jump(10)

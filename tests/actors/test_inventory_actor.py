@@ -183,6 +183,29 @@ async def test_a_command_that_nobody_waits_for_is_dropped_undecided(mock_clock: 
         nursery.cancel_scope.cancel()
 
 
+async def test_a_command_that_would_be_answered_too_late_is_dropped_undecided_but_not_for_ever(
+    mock_clock: MockClock,
+) -> None:
+    stage = Stage()
+    stage.store.may_commit = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        stage.ask(1)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(3)  # a slow batch
+        stage.store.may_commit.set()
+        await wait_all_tasks_blocked()
+        stage.ask(2, expires_at=trio.current_time() + 2)
+        stage.ask(3, expires_at=trio.current_time() + 4)
+        await wait_all_tasks_blocked()
+        assert kinds(stage.log) == [[1], Sold, [3], Sold, None]
+        for number in (4, 5, 6, 7):
+            stage.ask(number, expires_at=trio.current_time() + 1.5)
+            await wait_all_tasks_blocked()
+        assert kinds(stage.log[5:]) == [None, None, None, [7], Sold]
+        nursery.cancel_scope.cancel()
+
+
 async def test_an_actor_that_is_stopped_finishes_the_batch_in_flight() -> None:
     stage = Stage()
     stage.store.may_commit = trio.Event()
