@@ -7,6 +7,7 @@ machinery failed. Times are aware datetimes from the database's clock, never fro
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NewType, TypeVar, dataclass_transform
@@ -222,6 +223,15 @@ class Sale:
     @property
     def item_ids(self) -> range:
         return range(self.first_item_id, self.first_item_id + self.stock)
+
+
+@value
+class SalesLook:
+    """What one look at the sales showed, at `now` by the database's clock: how much is sold of each unsold one."""
+
+    now: datetime
+    newest: SaleId
+    sold: Mapping[SaleId, int]
 
 
 @value

@@ -59,12 +59,12 @@ IMPORTS = {
     "actors.mailbox": "errors",
     "actors.gate": "errors",
     "actors.admission": "actors.fair_shares domain errors",
-    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.mailbox"
+    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox"
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
     "purchase_rpc": "actors actors.mailbox domain errors purchase_rpc.messages stores telemetry",
-    "api": "actors.gate catalog codes domain errors http telemetry",
+    "api": "catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
     " purchase_rpc purchase_rpc.messages shutdown stores telemetry",

@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from flash.actors.gate import Gate
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
 from flash.api.health import HealthHandlers
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
+from flash.domain import Sale
 from flash.http.asgi import App
 from flash.http.router import Patterns, Routes
-
-_READS_AT_ONCE = 4
-_READS_WAITING_MAX = 512
-_READS_WAITING_SECONDS = 1.0
 
 
 class ReadStore(SaleStore, ItemStore, Protocol):
@@ -30,6 +26,7 @@ def build_app(
     checkouts: CheckoutBatcher,
     purchases: Purchases,
     store: ReadStore,
+    find_current_sale: Callable[[], Awaitable[Sale | None]],
     ping_redis: Callable[[], Awaitable[None]],
     is_draining: Callable[[], bool],
     body_seconds: float,
@@ -39,12 +36,11 @@ def build_app(
 
     `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive.
     """
-    gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS)
     checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts))
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
-    sales = SaleHandlers(store, gate)
-    items = ItemHandlers(store, gate)
-    health = HealthHandlers(store.current_sale, ping_redis, is_draining)
+    sales = SaleHandlers(store)
+    items = ItemHandlers(store)
+    health = HealthHandlers(find_current_sale, ping_redis, is_draining)
 
     routes: Routes = {
         ("POST", "/checkout"): limits.by_address(checkout.check_out),

@@ -19,6 +19,7 @@ from flash.actors.batcher import Batcher
 from flash.actors.code_keys import CodeKeyRing
 from flash.actors.fair_shares import UserShares
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
+from flash.actors.sales_view import SalesView
 from flash.api.limits import RateLimits
 from flash.api.routes import build_app
 from flash.codes import Codes, digest_user
@@ -178,19 +179,22 @@ async def _build(
         wait_max_seconds=config.admission_wait_seconds,
     )
     leader = AdmittingLeader(purchase_client, _admission(config))
+    view = SalesView(sales)
     sold_out = SoldOutCache(sales)
+    await wait_until("PostgreSQL", stop, view.refresh)
     await wait_until("PostgreSQL", stop, sold_out.refresh)
     app = build_app(
         codes=code_keys,
         checkouts=AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max), random.random),
         purchases=PurchaseRouter(leader, redemptions, store, sold_out),
-        store=sales,
+        store=view,
+        find_current_sale=sales.current_sale,
         ping_redis=ping_redis,
         is_draining=stop.is_set,
         body_seconds=config.body_seconds,
         limits=_rate_limits(config),
     )
-    return app, (checkouts.run, redemptions.run, purchase_client.run, sold_out.run, code_keys.run)
+    return app, (checkouts.run, redemptions.run, purchase_client.run, sold_out.run, view.run, code_keys.run)
 
 
 def _admission(config: Config) -> Admission:

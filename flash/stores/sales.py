@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flash.domain import ItemId, Sale, SaleId
+from collections.abc import Sequence
+
+from flash.domain import ItemId, Sale, SaleId, SalesLook
 from flash.stores.postgres import Postgres, Row
 
 SALE_COLUMNS = "id, starts_at, first_item_id, stock, user_limit, sold, starts_at <= now() AS is_open"
@@ -14,24 +16,22 @@ SELECT (SELECT coalesce(max(id), 0) FROM sales) AS newest, ARRAY(SELECT id FROM 
 """
 _BEFORE = "starts_at < coalesce((SELECT starts_at FROM sales WHERE id = $1), 'infinity')"
 LIST_SALES = f"SELECT {SALE_COLUMNS} FROM sales WHERE {_BEFORE} ORDER BY starts_at DESC LIMIT $2"
-LIST_UNSOLD_SALES = f"""
-SELECT {SALE_COLUMNS} FROM sales WHERE sold_out_at IS NULL AND {_BEFORE} ORDER BY starts_at DESC LIMIT $2
-"""
 FIND_SALE = f"SELECT {SALE_COLUMNS} FROM sales WHERE id = $1"
+FIND_SALES = f"SELECT {SALE_COLUMNS} FROM sales WHERE id = ANY($1::bigint[])"
 CURRENT_SALE = f"SELECT {SALE_COLUMNS} FROM sales WHERE starts_at <= now() ORDER BY starts_at DESC LIMIT 1"
-FIND_ITEM = f"""
-SELECT {SALE_COLUMNS},
-       NOT EXISTS (SELECT FROM purchases p WHERE p.sale_id = sales.id AND p.item_id = $1) AS available
-FROM sales WHERE first_item_id <= $1 AND $1 < first_item_id + stock
+# by the index of the first items, so that the sales of the past are left alone
+FIND_SALE_OF = f"""
+SELECT * FROM (
+    SELECT {SALE_COLUMNS} FROM sales WHERE first_item_id <= $1 ORDER BY first_item_id DESC LIMIT 1
+) AS sale WHERE $1 < first_item_id + stock
 """
-LIST_ITEMS = """
-SELECT i AS id, p.item_id IS NULL AS available
-FROM sales s, generate_series(
-    greatest(s.first_item_id, least($2::bigint, s.first_item_id + s.stock) + 1), s.first_item_id + s.stock - 1
-) AS i
-LEFT JOIN purchases p ON p.sale_id = $1 AND p.item_id = i
-WHERE s.id = $1 AND (p.item_id IS NULL OR NOT $4)
-ORDER BY i LIMIT $3
+SOLD_ITEMS = "SELECT item_id FROM purchases WHERE sale_id = $1 AND item_id > $2 ORDER BY item_id LIMIT $3"
+_SOLD_ITEMS_PAGE = 10_000
+"""A page of this size holds the loop for about a millisecond."""
+LOOK = """
+SELECT now() AS now, (SELECT coalesce(max(id), 0) FROM sales) AS newest,
+       (SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM sales WHERE sold_out_at IS NULL) AS ids,
+       (SELECT coalesce(array_agg(sold ORDER BY id), '{}') FROM sales WHERE sold_out_at IS NULL) AS sold
 """
 
 
@@ -46,31 +46,40 @@ class Sales:
         ((newest, unsold),) = await self._database.fetch(UNSOLD_SALES)
         return newest, frozenset(unsold)
 
-    async def list_sales(self, before: SaleId | None, limit: int, *, with_sold_out: bool) -> list[Sale]:
-        """Newest first, those that begin before `before` does."""
-        sql = LIST_SALES if with_sold_out else LIST_UNSOLD_SALES
-        return [sale_of(row) for row in await self._database.fetch(sql, before, limit)]
+    async def look(self) -> SalesLook:
+        """How much is sold of each unsold sale."""
+        ((now, newest, ids, sold),) = await self._database.fetch(LOOK)
+        return SalesLook(now, newest, dict(zip(ids, sold, strict=True)))
+
+    async def list_sales(self, before: SaleId | None, limit: int) -> list[Sale]:
+        """Newest first, those that begin before `before` does, sold-out ones too."""
+        return [sale_of(row) for row in await self._database.fetch(LIST_SALES, before, limit)]
 
     async def find_sale(self, sale_id: SaleId) -> Sale | None:
         row = await self._database.fetch_one(FIND_SALE, sale_id)
         return None if row is None else sale_of(row)
+
+    async def find_sales(self, sale_ids: Sequence[SaleId]) -> list[Sale]:
+        return [sale_of(row) for row in await self._database.fetch(FIND_SALES, sale_ids)]
 
     async def current_sale(self) -> Sale | None:
         """The sale that began last."""
         row = await self._database.fetch_one(CURRENT_SALE)
         return None if row is None else sale_of(row)
 
-    async def find_item(self, item_id: ItemId) -> tuple[Sale, bool] | None:
-        """The item's sale and whether the item is still there."""
-        row = await self._database.fetch_one(FIND_ITEM, item_id)
-        return None if row is None else (sale_of(row), row["available"])
+    async def find_sale_of(self, item_id: ItemId) -> Sale | None:
+        """The sale of that item."""
+        row = await self._database.fetch_one(FIND_SALE_OF, item_id)
+        return None if row is None else sale_of(row)
 
-    async def list_items(
-        self, sale_id: SaleId, after: ItemId, limit: int, *, only_available: bool
-    ) -> list[tuple[ItemId, bool]]:
-        """Item ids above `after` in order, each with whether it is still there."""
-        rows = await self._database.fetch(LIST_ITEMS, sale_id, after, limit, only_available)
-        return [(item_id, is_available) for item_id, is_available in rows]
+    async def sold_items(self, sale_id: SaleId) -> list[ItemId]:
+        """The items of the sale that are sold, in order."""
+        found: list[ItemId] = []
+        while page := await self._database.fetch(SOLD_ITEMS, sale_id, found[-1] if found else 0, _SOLD_ITEMS_PAGE):
+            found += [row[0] for row in page]
+            if len(page) < _SOLD_ITEMS_PAGE:
+                break
+        return found
 
 
 def sale_of(row: Row) -> Sale:

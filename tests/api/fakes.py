@@ -97,6 +97,19 @@ class FakeStore:
     sold: set[int] = field(default_factory=lambda: {102})
     error: FlashError | None = None
 
+    @property
+    def age_seconds(self) -> float:
+        self._fail()
+        return 0.5
+
+    @property
+    def now(self) -> datetime:
+        self._fail()
+        return NOON
+
+    def version(self, sale_id: SaleId) -> int:
+        return len(self.sold)
+
     async def list_sales(self, before: SaleId | None, limit: int, *, with_sold_out: bool) -> list[Sale]:
         self._fail()
         older = [sale for sale in self.sales if before is None or sale.id < before]
@@ -152,6 +165,7 @@ class FakeShop:
             checkouts=self.checkouts,
             purchases=self.purchases,
             store=self.store,
+            find_current_sale=self.store.current_sale,
             ping_redis=self.redis.ping,
             is_draining=lambda: self.is_draining,
             body_seconds=1,

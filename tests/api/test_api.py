@@ -580,6 +580,18 @@ async def test_a_body_on_a_post_is_read_and_ignored(postgres: str, valkey: Embed
         check_json(sold, f'{{"message":"Purchase successful",{await shop.receipt(1, "ann")}}}')
 
 
+_NOW = re.compile(rb',"now":"[0-9T:.-]+Z"')
+
+
+async def _shows(client: Client, sold: int) -> None:
+    """Wait until visitors see that so many items of the current sale are sold: within about a second."""
+    with trio.fail_after(5):
+        while True:
+            if (await client.get("/sales/current")).json()["sold"] == sold:
+                return
+            await trio.sleep(0.05)
+
+
 async def test_sales_and_items_can_be_read_page_by_page(postgres: str, valkey: EmbeddedValkey) -> None:
     async with open_shop(postgres, valkey.url, FLASH_SALE_SIZE="7") as shop:
         starts = {row["id"]: row["starts_at"] for row in await shop.database.rows("SELECT id, starts_at FROM sales")}
@@ -587,7 +599,7 @@ async def test_sales_and_items_can_be_read_page_by_page(postgres: str, valkey: E
         def sale(number: int, sold: int, status: str) -> str:
             at = orjson.dumps(starts[number], option=orjson.OPT_UTC_Z).decode()
             numbers = f'"stock":7,"sold":{sold},"remaining":{7 - sold},"status":"{status}"'
-            return f'{{"id":{number},"starts_at":{at},{numbers},"first_item_id":{number * 7 - 6}}}'
+            return f'{{"id":{number},"starts_at":{at},{numbers},"first_item_id":{number * 7 - 6},"opens_at":{at}}}'
 
         def item(number: int, is_available: bool) -> str:
             image = f"/items/{number}/image.svg"
@@ -596,12 +608,17 @@ async def test_sales_and_items_can_be_read_page_by_page(postgres: str, valkey: E
 
         for number in (2, 5):
             assert (await shop.purchase(await shop.code("ann", number))).status == 200
-        check_json(
-            await shop.client.get("/sales"), f'{{"sales":[{sale(2, 0, "upcoming")},{sale(1, 2, "open")}],"next":null}}'
-        )
-        check_json(await shop.client.get("/sales/current"), sale(1, 2, "open"))
-        check_json(await shop.client.get("/sales/1"), sale(1, 2, "open"))
-        check_json(await shop.client.get("/sales/2"), sale(2, 0, "upcoming"))
+        await _shows(shop.client, 2)
+        both = f'{{"sales":[{sale(2, 0, "upcoming")},{sale(1, 2, "open")}],"next":null}}'
+        for target, body in (
+            ("/sales", both),
+            ("/sales/current", sale(1, 2, "open")),
+            ("/sales/1", sale(1, 2, "open")),
+            ("/sales/2", sale(2, 0, "upcoming")),
+        ):
+            answer = await shop.client.get(target)
+            assert int(answer.header(b"age") or b"9") <= 1
+            check_json(replace(answer, body=_NOW.sub(b"", answer.body)), body)
         for number in (1, 2, 3):
             check_json(await shop.client.get(f"/items/{number}"), f'{item(number, number != 2)},"sale_id":1}}')
         check_json(await shop.client.get("/items/8"), f'{item(8, True)},"sale_id":2}}')
@@ -678,13 +695,17 @@ async def test_sales_are_listed_newest_first_and_sold_out_ones_on_request(
             while True:
                 answer = await shop.client.get(target + before)
                 assert answer.status == 200, answer.body
-                assert list(answer.json()) == ["sales", "next"]
+                assert list(answer.json()) == ["sales", "next", "now"]
                 found.append([sale["id"] for sale in answer.json()["sales"]])
                 if answer.json()["next"] is None:
                     return found
                 before = f"&before={answer.json()['next']}"
 
-        assert await pages("/sales?") == [[2, 1, 4, 6]]
+        with trio.fail_after(5):
+            while True:  # a look later
+                if await pages("/sales?") == [[2, 1, 4, 6]]:
+                    break
+                await trio.sleep(0.05)
         assert await pages("/sales?limit=3") == [[2, 1, 4], [6]]
         assert await pages("/sales?limit=2&sold_out=true") == [[2, 1], [3, 4], [5, 6], [7]]
         assert (await shop.client.get("/sales/3")).json()["status"] == "sold_out"
@@ -741,9 +762,18 @@ async def test_health_names_the_store_that_is_away_and_readiness_needs_only_the_
         with trio.fail_after(10):
             await check("error", "ok")
             check_try_later(await shop.client.post("/checkout?user_id=ann&id=4"))
-            check_problem(await shop.client.get("/sales/current"), UNAVAILABLE)
+            await _becomes_unavailable(shop.client, "/sales/current")
         own_postgres.resume()
         await check("ok", "ok")
+
+
+async def _becomes_unavailable(client: Client, target: str) -> None:
+    """What visitors read is shown for some seconds after it was looked up."""
+    while True:
+        answer = await client.get(target)
+        if answer.status == 503:
+            return check_problem(answer, UNAVAILABLE)
+        await trio.sleep(0.1)
 
 
 async def test_with_the_database_gone_checkouts_receipts_and_pages_are_unavailable(
@@ -756,13 +786,13 @@ async def test_with_the_database_gone_checkouts_receipts_and_pages_are_unavailab
             ("POST", "/checkout?user_id=ann&id=2"),
             ("POST", "/checkout?user_id=ann&id=x"),
             ("GET", f"/purchases/{code}"),
-            ("GET", "/sales"),
-            ("GET", "/sales/1/items"),
-            ("GET", "/items/1"),
         ):
             with trio.fail_after(5):
                 answer = await client.request(method, target)
             check_try_later(answer)
+        with trio.fail_after(8):
+            for target in ("/sales", "/sales/1/items", "/items/1"):
+                await _becomes_unavailable(client, target)
         assert (await client.get("/health")).json()["database"] == "error"
 
 

@@ -6,7 +6,9 @@ from base64 import urlsafe_b64encode
 from dataclasses import replace
 from hashlib import blake2b
 
+import orjson
 import pytest
+import trio
 
 from flash import catalog
 from flash.codes import KEY_BYTES
@@ -32,7 +34,7 @@ from flash.domain import (
 )
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.http.message import Header, Response
-from tests.api.fakes import CODE, CODES, NEWER, NOON, FakeShop
+from tests.api.fakes import CODE, CODES, NEWER, NOON, SALE, FakeShop
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
@@ -300,8 +302,16 @@ async def test_a_receipt_that_could_not_be_read_is_a_503(error: FlashError, answ
 # --- reading ---
 
 SALE_1 = (
-    '{"id":1,"starts_at":"2026-01-01T12:00:00Z","stock":3,"sold":1,"remaining":2,"status":"open","first_item_id":101}'
+    '{"id":1,"starts_at":"2026-01-01T12:00:00Z","stock":3,"sold":1,"remaining":2,"status":"open","first_item_id":101,'
+    '"opens_at":"2026-01-01T12:00:00Z"}'
 )
+NOW = '"now":"2026-01-01T12:00:00Z"'
+SALE_1_NOW = f"{SALE_1[:-1]},{NOW}}}"
+
+
+def bare(answer: Response) -> Response:
+    """`answer` without what says how fresh it is."""
+    return replace(answer, headers=()) if answer.status == 200 else unjittered(answer)
 
 
 def item(number: int, is_available: bool, more: str = "") -> str:
@@ -312,11 +322,11 @@ def item(number: int, is_available: bool, more: str = "") -> str:
 @pytest.mark.parametrize(
     ("target", "answer"),
     [
-        ("/sales", ok(f'{{"sales":[{SALE_1}],"next":null}}')),
-        ("/sales?limit=1", ok(f'{{"sales":[{SALE_1}],"next":1}}')),
-        ("/sales?before=1", ok('{"sales":[],"next":null}')),
-        ("/sales/current", ok(SALE_1)),
-        ("/sales/1", ok(SALE_1)),
+        ("/sales", ok(f'{{"sales":[{SALE_1}],"next":null,{NOW}}}')),
+        ("/sales?limit=1", ok(f'{{"sales":[{SALE_1}],"next":1,{NOW}}}')),
+        ("/sales?before=1", ok(f'{{"sales":[],"next":null,{NOW}}}')),
+        ("/sales/current", ok(SALE_1_NOW)),
+        ("/sales/1", ok(SALE_1_NOW)),
         ("/sales/2", SALE_NOT_FOUND),
         ("/sales/01", SALE_NOT_FOUND),
         ("/items/101", ok(item(101, True, ',"sale_id":1'))),
@@ -335,8 +345,45 @@ def item(number: int, is_available: bool, more: str = "") -> str:
 )
 async def test_what_a_visitor_may_read(target: str, answer: Response) -> None:
     shop = FakeShop()
-    assert unjittered(await shop.request("GET", target)) == answer
-    assert unjittered(await shop.request("HEAD", target)) == answer
+    assert bare(await shop.request("GET", target)) == answer
+    assert bare(await shop.request("HEAD", target)) == answer
+
+
+@pytest.mark.parametrize("target", ["/sales", "/sales/current", "/sales/1", "/sales/1/items?limit=2", "/items/101"])
+async def test_what_a_visitor_reads_says_how_old_it_is_and_is_sent_once(target: str) -> None:
+    shop = FakeShop()
+    first = await shop.request("GET", target)
+    headers = dict(first.headers)
+    assert headers[b"age"] == b"0"
+    assert headers[b"cache-control"] == b"public, max-age=1"
+    tag = headers[b"etag"]
+    for known in (tag, b'"x", ' + tag, b"*"):
+        again = await shop.request("GET", target, (b"if-none-match", known))
+        assert (again.status, again.body, dict(again.headers)[b"etag"]) == (304, b"", tag)
+    assert (await shop.request("GET", target, (b"if-none-match", b'"x"'))).status == 200
+    shop.store.sales = [replace(SALE, sold=2)]
+    shop.store.sold |= {101}
+    changed = await shop.request("GET", target, (b"if-none-match", tag))
+    assert (changed.status, dict(changed.headers)[b"etag"] == tag) == (200, False)
+
+
+async def test_a_page_of_a_thousand_items_lets_others_have_their_turn() -> None:
+    shop = FakeShop()
+    shop.store.sales = [replace(SALE, stock=1_000)]
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        answer = await shop.request("GET", "/sales/1/items?limit=1000")
+        assert len(orjson.loads(answer.body)["items"]) == 1_000
+        assert turns >= 3
+        nursery.cancel_scope.cancel()
 
 
 async def test_without_a_sale_there_is_no_current_one() -> None:

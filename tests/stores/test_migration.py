@@ -314,9 +314,10 @@ async def sell_one_item(url: str) -> None:
         (redemption,) = await stores.checkouts.find_redemptions([recorded.code])
         assert redemption.purchase == purchase
         assert await stores.sales.unsold_sales() == (2, frozenset({1, 2}))
-        assert len(await stores.sales.list_sales(None, 9, with_sold_out=False)) == 2
-        assert await stores.sales.list_items(SaleId(1), ItemId(0), 1, only_available=True) == [(2, True)]
-        assert (await stores.sales.find_item(ItemId(1))) is not None
+        assert len(await stores.sales.list_sales(None, 9)) == 2
+        assert (await stores.sales.look()).sold == {1: 1, 2: 0}
+        assert await stores.sales.sold_items(SaleId(1)) == [1]
+        assert (await stores.sales.find_sale_of(ItemId(1))) is not None
 
 
 async def test_a_role_that_may_not_migrate_is_told_both_versions_and_what_to_do(

@@ -13,28 +13,30 @@ async def test_the_last_item_closes_the_sale(postgres: str) -> None:
         codes = [await issue(stores.checkouts, item, f"u{item}") for item in range(1, 11)]
         await sell(stores.terms, term, *map(approve, codes))
         assert await stores.sales.unsold_sales() == (2, frozenset({2}))
-        assert [sale.id for sale in await stores.sales.list_sales(None, 10, with_sold_out=False)] == [2]
+        assert (await stores.sales.look()).sold == {2: 0}
 
 
-async def test_an_item_is_available_until_it_is_sold(postgres: str) -> None:
+async def test_a_look_shows_what_is_sold_of_each_unsold_sale(postgres: str) -> None:
     async with opened(postgres) as stores:
         term, _, _ = await stores.terms.begin_term(SaleId(1))
         await sell(stores.terms, term, approve(await issue(stores.checkouts, 2)))
-        listed = await stores.sales.list_items(SaleId(1), ItemId(0), 3, only_available=False)
-        assert listed == [(1, True), (2, False), (3, True)]
-        left = await stores.sales.list_items(SaleId(1), ItemId(1), 2, only_available=True)
-        assert left == [(3, True), (4, True)]
-        found = await stores.sales.find_item(ItemId(2))
-        assert found is not None
-        assert (found[0].id, found[0].sold, found[1]) == (1, 1, False)
-        assert await stores.sales.find_item(ItemId(21)) is None
+        look = await stores.sales.look()
+        assert (look.newest, look.sold) == (2, {1: 1, 2: 0})
+        assert await stores.sales.sold_items(SaleId(1)) == [2]
+        assert await stores.sales.sold_items(SaleId(2)) == []
+        assert [sale.id for sale in await stores.sales.find_sales([SaleId(2), SaleId(9)])] == [2]
+
+
+async def test_an_item_belongs_to_the_sale_in_whose_range_it_lies(postgres: str) -> None:
+    async with opened(postgres) as stores:
+        found = [await stores.sales.find_sale_of(ItemId(n)) for n in (1, 10, 11, 20, 21, 2**62)]
+        assert [sale and sale.id for sale in found] == [1, 1, 2, 2, None, None]
 
 
 async def test_sales_are_listed_in_pages_the_newest_first(postgres: str) -> None:
     async with opened(postgres) as stores:
-        assert [sale.id for sale in await stores.sales.list_sales(None, 1, with_sold_out=True)] == [2]
-        assert [sale.id for sale in await stores.sales.list_sales(SaleId(2), 9, with_sold_out=True)] == [1]
-        assert [sale.id for sale in await stores.sales.list_sales(SaleId(2), 9, with_sold_out=False)] == [1]
+        assert [sale.id for sale in await stores.sales.list_sales(None, 1)] == [2]
+        assert [sale.id for sale in await stores.sales.list_sales(SaleId(2), 9)] == [1]
         current = await stores.sales.current_sale()
         assert current is not None
         assert (current.id, current.is_open) == (1, True)

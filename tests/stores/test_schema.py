@@ -65,7 +65,8 @@ _MANY = [list(range(1, 100))]
         (checkouts.FIND_REDEMPTIONS, (*_MANY, [1] * 99, *_MANY, [b"s" * 16] * 99, 3600.0)),
         (checkouts.FIND_LEGACY, (5, 1)),
         (terms.PURCHASES_PAGE, (1, 5, 2, 50_000)),
-        (sales.FIND_ITEM, (5,)),
+        (sales.FIND_SALE_OF, (5,)),
+        (sales.SOLD_ITEMS, (1, 0, 10_000)),
     ],
     ids=[
         "record",
@@ -75,6 +76,7 @@ _MANY = [list(range(1, 100))]
         "find a code of the first release",
         "load a term",
         "find an item",
+        "sold items",
     ],
 )
 @pytest.mark.parametrize("rows", [0, 20_000])
@@ -111,11 +113,12 @@ INSERT INTO purchases SELECT 1, i, i, 'u' || i, 1, 1, 'auto:' || i, now() FROM g
     [
         (terms.LEADABLE, (5.0, 5.0)),
         (sales.UNSOLD_SALES, ()),
-        (sales.LIST_UNSOLD_SALES, (None, 20)),
+        (sales.LOOK, ()),
+        (sales.FIND_SALE_OF, (45_005,)),
         (sales.LIST_SALES, (None, 20)),
         (sales.CURRENT_SALE, ()),
     ],
-    ids=["leadable", "unsold", "list unsold", "list", "current"],
+    ids=["leadable", "unsold", "look", "find an item", "list", "current"],
 )
 async def test_the_sales_of_the_past_are_not_read(postgres: str, sql: str, args: tuple[object, ...]) -> None:
     """A year of sales, of which ten are unsold and two sold out just now: a page for each of those, and the indexes."""

@@ -1,0 +1,218 @@
+"""What visitors see, in memory: the unsold sales and which of their items are left, looked up once a second.
+
+It answers every read without asking the database, says how old the answer is, and asks nobody else to be right: buyers
+are served by the leaders, whatever is shown here. Sales that are sold out need only their row, since everything in them
+is sold; rows are kept as they are asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import trio
+
+from flash.actors.gate import Gate
+from flash.actors.sale_items import SaleItems
+from flash.domain import ItemId, Sale, SaleId, SalesLook
+from flash.errors import FlashError, Unavailable
+from flash.telemetry import ThrottledLogger
+
+log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 1.0
+STALE_MAX_SECONDS = 5.0
+"""Older answers are not given: a visitor is told 503 rather than what was true some time ago."""
+_LOAD_ITEMS_PER_SECOND = 20_000
+"""How many sold items a second may be read again, so that a very large sale is looked through less often."""
+_SOLD_OUT_MAX = 1_024
+"""Rows that are kept of sales that are sold out."""
+_READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS = 4, 512, 2.0
+
+
+class SaleRows(Protocol):
+    """What the view asks the database."""
+
+    async def look(self) -> SalesLook: ...
+    async def find_sales(self, sale_ids: Sequence[SaleId]) -> list[Sale]: ...
+    async def find_sale(self, sale_id: SaleId) -> Sale | None: ...
+    async def find_sale_of(self, item_id: ItemId) -> Sale | None: ...
+    async def sold_items(self, sale_id: SaleId) -> list[ItemId]: ...
+    async def list_sales(self, before: SaleId | None, limit: int) -> list[Sale]: ...
+
+
+class _Shown:
+    """One unsold sale. `loads_again_at`: Trio time before which its items are not read again."""
+
+    __slots__ = ("items", "loads_again_at", "sale", "version")
+
+    def __init__(self, sale: Sale) -> None:
+        self.sale = sale
+        self.items = SaleItems(sale.item_ids)
+        self.loads_again_at = -math.inf
+        self.version = 0
+
+
+class SalesView:
+    """Everything raises `Unavailable` while the last look is too old, and what `rows` raises about sold-out sales."""
+
+    def __init__(self, rows: SaleRows) -> None:
+        self._rows = rows
+        self._gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS)
+        self._shown: dict[SaleId, _Shown] = {}
+        self._firsts: list[tuple[ItemId, SaleId]] = []  # of the sales that are shown, in order of their items
+        self._sold_out: dict[SaleId, Sale] = {}
+        self._newest_first: list[_Shown] = []
+        self._newest = SaleId(0)
+        self._version = 0
+        self._database_now: datetime | None = None
+        self._looked_at = -math.inf
+        self._warn = ThrottledLogger(log)
+
+    @property
+    def age_seconds(self) -> float:
+        """How old everything here is at most. Raises `Unavailable` if it is too old to be shown."""
+        age = trio.current_time() - self._looked_at
+        if age > STALE_MAX_SECONDS:
+            raise Unavailable("what visitors see could not be looked up")
+        return age
+
+    @property
+    def now(self) -> datetime:
+        """The time by the database's clock."""
+        age = self.age_seconds
+        assert self._database_now is not None
+        return self._database_now + timedelta(seconds=age)
+
+    async def run(self) -> None:
+        """Refresh until cancelled."""
+        while True:
+            await trio.sleep(REFRESH_SECONDS)
+            try:
+                await self.refresh()
+            except FlashError as error:
+                self._warn("cannot look up what visitors see: %s", error)
+
+    async def refresh(self) -> None:
+        """Look once. Raises what `rows` raises."""
+        began_at = trio.current_time()
+        look = await self._rows.look()
+        await self._take_in_new(look)
+        for sale_id in [sale_id for sale_id in self._shown if sale_id not in look.sold]:
+            del self._shown[sale_id]  # sold out, or made anew with other settings
+        for shown in self._shown.values():
+            sold = look.sold[shown.sale.id]
+            if sold != shown.items.sold and trio.current_time() >= shown.loads_again_at:
+                await self._load(shown)
+            shown.sale = replace(shown.sale, sold=sold, is_open=shown.sale.starts_at <= look.now)
+        self._newest_first = sorted(self._shown.values(), key=lambda shown: shown.sale.starts_at, reverse=True)
+        self._firsts = sorted((shown.sale.first_item_id, sale_id) for sale_id, shown in self._shown.items())
+        self._newest, self._database_now, self._looked_at = look.newest, look.now, began_at
+
+    async def _take_in_new(self, look: SalesLook) -> None:
+        unknown = [sale_id for sale_id in look.sold if sale_id not in self._shown]
+        if unknown:
+            for sale in await self._rows.find_sales(unknown):
+                self._shown[sale.id] = _Shown(sale)
+                self._sold_out.pop(sale.id, None)  # a database that lacks the last sales has taken over
+
+    async def _load(self, shown: _Shown) -> None:
+        sold = await self._rows.sold_items(shown.sale.id)
+        shown.items.replace(sold)
+        self._version += 1
+        shown.version = self._version
+        shown.loads_again_at = trio.current_time() + len(sold) / _LOAD_ITEMS_PER_SECOND
+
+    # what visitors ask
+
+    async def current_sale(self) -> Sale | None:
+        """The sale that began last; None if there is none."""
+        now = self.now
+        newest = next((shown.sale for shown in self._newest_first if shown.sale.starts_at <= now), None)
+        # a later one that has begun and is not shown is sold out
+        for sale_id in range(self._newest, 0 if newest is None else newest.id, -1):
+            sale = await self.find_sale(SaleId(sale_id))
+            if sale is not None and sale.starts_at <= now and (newest is None or sale.starts_at > newest.starts_at):
+                return sale
+        return None if newest is None else _opened(newest, now)
+
+    async def find_sale(self, sale_id: SaleId) -> Sale | None:
+        now, shown = self.now, self._shown.get(sale_id)
+        if shown is not None:
+            return _opened(shown.sale, now)
+        if not 0 < sale_id <= self._newest:
+            return None
+        if sale_id not in self._sold_out:
+            async with self._gate:
+                self._keep(await self._rows.find_sale(sale_id))
+        return self._sold_out.get(sale_id)
+
+    async def find_item(self, item_id: ItemId) -> tuple[Sale, bool] | None:
+        """The item's sale and whether the item is still there."""
+        now = self.now
+        place = bisect_right(self._firsts, (item_id, SaleId(2**63))) - 1
+        if place >= 0:
+            shown = self._shown[self._firsts[place][1]]
+            if item_id in shown.sale.item_ids:
+                return _opened(shown.sale, now), shown.items.is_available(item_id)
+        if self._firsts and item_id > self._shown[self._firsts[-1][1]].sale.item_ids[-1] and self._is_newest_shown():
+            return None  # beyond the last sale
+        found = next((sale for sale in self._sold_out.values() if item_id in sale.item_ids), None)
+        if found is None:
+            async with self._gate:
+                found = await self._rows.find_sale_of(item_id)
+            self._keep(found)
+        return None if found is None else (found, False)
+
+    async def list_items(
+        self, sale_id: SaleId, after: ItemId, limit: int, *, only_available: bool
+    ) -> list[tuple[ItemId, bool]]:
+        """Item ids above `after` in order, each with whether it is still there."""
+        shown = self._shown.get(sale_id)
+        if shown is not None:
+            return shown.items.page(after, limit, only_available=only_available)
+        sale = await self.find_sale(sale_id)
+        if sale is None or only_available:
+            return []
+        first = max(sale.first_item_id, after + 1)
+        return [(ItemId(n), False) for n in range(first, min(sale.item_ids.stop, first + limit))]
+
+    async def list_sales(self, before: SaleId | None, limit: int, *, with_sold_out: bool) -> list[Sale]:
+        """Newest first, those that begin before `before` does."""
+        if with_sold_out:
+            async with self._gate:
+                return await self._rows.list_sales(before, limit)
+        now = self.now
+        sales = [shown.sale for shown in self._newest_first]
+        if before is not None:
+            limit_sale = await self.find_sale(before)
+            if limit_sale is not None:
+                sales = [sale for sale in sales if sale.starts_at < limit_sale.starts_at]
+        return [_opened(sale, now) for sale in sales[:limit]]
+
+    def version(self, sale_id: SaleId) -> int:
+        """Another number whenever other items of the sale are left; -1 once none is."""
+        shown = self._shown.get(sale_id)
+        return -1 if shown is None else shown.version
+
+    def _is_newest_shown(self) -> bool:
+        return self._newest in self._shown
+
+    def _keep(self, sale: Sale | None) -> None:
+        """Keep the row of a sold-out sale, which does not change any more."""
+        if sale is None or sale.remaining:
+            return
+        if len(self._sold_out) >= _SOLD_OUT_MAX:
+            del self._sold_out[next(iter(self._sold_out))]
+        self._sold_out[sale.id] = sale
+
+
+def _opened(sale: Sale, now: datetime) -> Sale:
+    """`sale` as it is now: it may have begun since it was looked up."""
+    is_open = sale.starts_at <= now
+    return sale if sale.is_open == is_open else replace(sale, is_open=is_open)
