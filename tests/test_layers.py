@@ -27,6 +27,7 @@ LAYERS = {
     "flash.codes": 1,
     "flash.catalog": 1,
     "flash.purchase_rpc.messages": 1,
+    "flash.purchase_rpc.payloads": 1,
     "flash.bridge": 2,
     "flash.telemetry": 2,
     "flash.settings": 2,
@@ -50,7 +51,8 @@ LAYERS = {
 IMPORTS = {
     "inventory": "domain",
     "codes": "domain",
-    "purchase_rpc.messages": "codes domain",
+    "purchase_rpc.messages": "deployment domain purchase_rpc.payloads",
+    "purchase_rpc.payloads": "codes domain",
     "bridge": "errors",
     "http": "errors",
     "actors.mailbox": "errors",
@@ -58,7 +60,8 @@ IMPORTS = {
     "actors": "actors.mailbox codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "bridge codes deployment domain errors",
-    "purchase_rpc": "actors actors.mailbox domain errors purchase_rpc.messages stores telemetry",
+    "purchase_rpc": "actors actors.mailbox deployment domain errors purchase_rpc.messages"
+    " purchase_rpc.payloads stores telemetry",
     "api": "actors.gate catalog codes domain errors http",
     "audit": "bridge config domain errors stores",
     "processes": "actors api bridge codes config domain errors http"
@@ -69,7 +72,7 @@ IMPORTS = {
     "testing": "codes config domain errors inventory local processes stores",
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
 }
-PURE = {"domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages"}
+PURE = {"domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"}
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.
 BESIDE = ("flash.testing", "benchmarks")

@@ -34,7 +34,7 @@ from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
-from flash.stores.keys import READ_KEYS_SECONDS, read_code_keys, read_secrets
+from flash.stores.keys import READ_KEYS_SECONDS, Secrets, read_code_keys, read_secrets
 from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
 from flash.stores.sales import Sales
@@ -110,12 +110,15 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         open_link(config) as listener,
     ):
         await warn_of_eviction(redis, stop)
+        secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
         app, runs = await _build(
             config,
             stop,
             database,
+            secrets,
             partial(ping, redis),
             PurchaseClient(
+                secrets.deployment,
                 sender,
                 listener,
                 waiting_max=config.purchase_waiting_max,
@@ -141,10 +144,14 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
 
 
 async def _build(
-    config: Config, stop: trio.Event, database: Postgres, ping_redis: Run, purchase_client: PurchaseClient
+    config: Config,
+    stop: trio.Event,
+    database: Postgres,
+    secrets: Secrets,
+    ping_redis: Run,
+    purchase_client: PurchaseClient,
 ) -> tuple[App, Sequence[Run]]:
     """The application, and the workers that it asks."""
-    secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
     code_keys = CodeKeyRing(
         Codes(await wait_until("PostgreSQL", stop, partial(read_code_keys, database))),
         partial(read_code_keys, database),

@@ -27,17 +27,21 @@ from itertools import count
 import trio
 
 from flash.actors.mailbox import Mailbox
+from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
+from flash.purchase_rpc.payloads import CommandBatch
 from flash.purchase_rpc.records import ANSWERED, GIVEN_UP, QUEUED, SENDING, SENT, Entry, Record
 from flash.purchase_rpc.reply_reader import ReplyReader
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import RedisCommand
+from flash.stores.redis_link import RedisCommand, flat
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
+_NAME_BYTES = 16
+"""Of the random name that a web process gives itself: no two ever read the same replies."""
 _TIME_OUT_SECONDS = 0.1
 _DEAF_SECONDS = 2.0
 """After this long without an answer from Redis, it is treated as down."""
@@ -55,6 +59,7 @@ class PurchaseClient:
 
     def __init__(
         self,
+        deployment: Deployment,
         sender: StreamLink,
         listener: StreamLink,
         *,
@@ -62,12 +67,13 @@ class PurchaseClient:
         batch_max: int,
         timeout_seconds: float,
     ) -> None:
+        self._deployment = deployment
         self._sender = sender
         self._waiting_max = waiting_max
         self._batch_max = batch_max
         self._timeout_seconds = timeout_seconds
-        self._reply_key = messages.reply_key(secrets.token_hex(8))
-        self._replies = ReplyReader(listener, self._reply_key, self._receive)
+        self._reply_key = messages.reply_key(deployment, secrets.token_hex(_NAME_BYTES))
+        self._replies = ReplyReader(deployment, listener, self._reply_key, self._receive)
         self._numbers = count(1)
         self._table: dict[int, Record] = {}  # by number, therefore in order of `expires_at`
         self._outbox: Mailbox[Record] = Mailbox(waiting_max)
@@ -129,27 +135,33 @@ class PurchaseClient:
         if not batches:
             return
         adds: list[RedisCommand] = []
-        payloads = [self._payload(records) for records in batches]
-        for records, payload in zip(batches, payloads, strict=True):
-            inbox = messages.inbox_key(records[0].request.code.sale_id)
-            fields = (messages.VERSION_FIELD, messages.VERSION, messages.COMMANDS_FIELD, payload)
-            adds.append(("XADD", inbox, "*", *fields))
+        seals: list[bytes] = []
+        for records in batches:
+            inbox, fields = self._entry_of(records)
+            adds.append(("XADD", inbox, "*", *flat(fields)))
             adds.append(("PEXPIRE", inbox, _INBOX_MS))
+            seals.append(fields[messages.SEAL_FIELD])
         ids: list[bytes] = (await self._sender.execute(*adds))[::2]
-        for records, payload, entry_id in zip(batches, payloads, ids, strict=True):
-            self._note_entry(entry_id, payload, records)
+        for records, seal, entry_id in zip(batches, seals, ids, strict=True):
+            self._note_entry(entry_id, seal, records)
 
-    def _payload(self, records: list[Record]) -> bytes:
+    def _entry_of(self, records: list[Record]) -> tuple[str, messages.Fields]:
+        """The inbox of their sale, and the entry for it."""
         ttl_ms = max(0, int((records[-1].expires_at - trio.current_time()) * 1000))
         commands = [(record.number, record.request) for record in records]
-        return messages.encode_commands(messages.CommandBatch(self._reply_key, ttl_ms, commands))
+        sale_id = records[0].request.code.sale_id
+        batch = CommandBatch(self._reply_key, ttl_ms, commands)
+        return self._inbox(sale_id), messages.command_entry(self._deployment, sale_id, batch)
 
-    def _note_entry(self, entry_id: bytes, payload: bytes, records: list[Record]) -> None:
+    def _inbox(self, sale_id: SaleId) -> str:
+        return messages.inbox_key(self._deployment, sale_id)
+
+    def _note_entry(self, entry_id: bytes, seal: bytes, records: list[Record]) -> None:
         """A record may have been answered, or given up, before the answer to its XADD was here."""
         open_records = [record for record in records if record.state is not ANSWERED]
         if not open_records:
             return
-        entry = Entry(entry_id, payload, open_records)
+        entry = Entry(entry_id, seal, open_records)
         self._entries[entry] = None
         for record in open_records:
             record.entry = entry
@@ -198,7 +210,7 @@ class PurchaseClient:
         now = trio.current_time()
         expired = [entry for entry in self._entries if entry.expires_at <= now]
         if expired:
-            await self._sender.execute(*(("XDEL", messages.inbox_key(entry.sale_id), entry.id) for entry in expired))
+            await self._sender.execute(*(("XDEL", self._inbox(entry.sale_id), entry.id) for entry in expired))
         self._forget(expired)
 
     async def _add_vanished_again(self) -> None:
@@ -207,7 +219,7 @@ class PurchaseClient:
         if not entries:
             return
         found = await self._sender.execute(
-            *(("XRANGE", messages.inbox_key(entry.sale_id), entry.id, entry.id) for entry in entries)
+            *(("XRANGE", self._inbox(entry.sale_id), entry.id, entry.id) for entry in entries)
         )
         vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(here)]
         await self._add([records for entry in vanished if (records := entry.sent())])

@@ -1,7 +1,8 @@
 """Reads the reply stream of a web process. It knows no asker and no command, only numbers and outcomes.
 
 Nothing rests on stream ids growing, since they may start again lower when Redis has lost its data: whatever was read is
-deleted, so the stream can be read from its beginning whenever nothing comes.
+deleted, so the stream can be read from its beginning whenever nothing comes. An entry that no
+process of this deployment has put there ends nobody's waiting, whatever numbers it names.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import trio
 
+from flash.deployment import Deployment
 from flash.domain import Outcome
 from flash.errors import FlashError
 from flash.purchase_rpc import messages
@@ -29,7 +31,14 @@ _READ_BLOCK_MS = 1_000
 class ReplyReader:
     """Hands every batch of outcomes under `key` to `deliver`; None is an outcome that this release cannot read."""
 
-    def __init__(self, link: StreamLink, key: str, deliver: Callable[[list[tuple[int, Outcome | None]]], None]) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        link: StreamLink,
+        key: str,
+        deliver: Callable[[list[tuple[int, Outcome | None]]], None],
+    ) -> None:
+        self._deployment = deployment
         self._link = link
         self._key = key
         self._deliver = deliver
@@ -37,6 +46,7 @@ class ReplyReader:
         """Trio time of Redis's last answer. Every read ends within a second, so an old one means that Redis is down."""
         self._warn = ThrottledLogger(log)
         self._warn_of_version = ThrottledLogger(log)
+        self._warn_of_forgery = ThrottledLogger(log)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -63,22 +73,26 @@ class ReplyReader:
         return streams[0][1] if streams else []
 
     def _receive(self, fields: dict[bytes, bytes]) -> None:
-        outcomes = self._read_outcomes(fields)
+        try:
+            version = messages.reply_version(self._deployment, self._key, fields)
+        except ValueError as error:
+            self._warn_of_forgery("dropped a purchase reply that no leader has sent: %s", error)
+            return
+        outcomes = self._read_outcomes(fields, version)
         if outcomes is None:
             # Whoever is not listed hears by time-out that nobody knows.
             outcomes = [(number, None) for number in messages.answered_numbers(fields)]
         self._deliver(outcomes)
 
-    def _read_outcomes(self, fields: dict[bytes, bytes]) -> list[tuple[int, Outcome | None]] | None:
+    def _read_outcomes(self, fields: dict[bytes, bytes], version: int) -> list[tuple[int, Outcome | None]] | None:
         """None for a reply whose payload cannot be read."""
+        if version > messages.VERSION:  # no release should answer our commands like this
+            self._warn_of_version(
+                "dropped a purchase reply of version %d: this release reads %d", version, messages.VERSION
+            )
+            return None
         try:
-            version = messages.version_of(fields)
-            if version > messages.VERSION:  # no release should answer our commands like this
-                self._warn_of_version(
-                    "dropped a purchase reply of version %d: this release reads %d", version, messages.VERSION
-                )
-                return None
-            return messages.decode_outcomes(fields[messages.OUTCOMES_FIELD])
-        except (KeyError, ValueError) as error:
+            return messages.read_outcomes(fields)
+        except ValueError as error:
             log.error("dropped an unreadable purchase reply: %s", error)
             return None

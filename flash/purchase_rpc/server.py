@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 import trio
 
 from flash.actors.mailbox import Mailbox
+from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
 from flash.purchase_rpc import messages
+from flash.purchase_rpc.payloads import COMMANDS_MAX
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import Entries, RedisCommand, streams_of
+from flash.stores.redis_link import Entries, RedisCommand, flat, streams_of
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ _READ_ENTRIES = 16
 _READ_BLOCK_MS = 1_000
 CROWDED_COMMANDS = 4_096
 """A sale with this many unread commands is not read further until its actor has caught up."""
-_INBOX_MAX = CROWDED_COMMANDS + _READ_ENTRIES * messages.COMMANDS_MAX
+_INBOX_MAX = CROWDED_COMMANDS + _READ_ENTRIES * COMMANDS_MAX
 _CROWDED_BLOCK_MS = 5
 _QUIET_SECONDS = 1.0
 _WAKE_UPS_MAX = 16
@@ -77,11 +79,15 @@ class PurchaseServer:
     `on_wake_up` is called when any host says that a sale or a lease has changed.
     """
 
-    def __init__(self, reader: StreamLink, writer: StreamLink, on_wake_up: Callable[[], None]) -> None:
+    def __init__(
+        self, deployment: Deployment, reader: StreamLink, writer: StreamLink, on_wake_up: Callable[[], None]
+    ) -> None:
+        self._deployment = deployment
         self._reader = reader
         self._writer = writer
         self._on_wake_up = on_wake_up
         self._open: dict[str, _Inbox] = {}
+        self._wake_up_key = messages.wake_up_key(deployment)
         self._wake_up_last = b"0"
         self._warn = ThrottledLogger(log)
         self._warn_of_version = ThrottledLogger(log)
@@ -89,7 +95,7 @@ class PurchaseServer:
     @contextmanager
     def open(self, sale_id: SaleId) -> Iterator[Mailbox[Delivery]]:
         """Read this sale's inbox, from its beginning, for as long as the block lasts."""
-        inbox = _Inbox(sale_id, messages.inbox_key(sale_id), Mailbox(_INBOX_MAX))
+        inbox = _Inbox(sale_id, messages.inbox_key(self._deployment, sale_id), Mailbox(_INBOX_MAX))
         assert inbox.key not in self._open
         self._open[inbox.key] = inbox
         try:
@@ -99,7 +105,7 @@ class PurchaseServer:
 
     async def notify(self) -> None:
         """Wake up every host's reader, ours too: a sale or a lease has changed."""
-        await self._writer.execute(("XADD", messages.WAKE_UP_STREAM, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
+        await self._writer.execute(("XADD", self._wake_up_key, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
         """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it."""
@@ -115,7 +121,8 @@ class PurchaseServer:
                 entry.inbox.held.discard(entry.id)
         commands: list[RedisCommand] = []
         for (key, version), outcomes in replies.items():
-            commands.append(("XADD", key, "*", *_reply_fields(version, outcomes)))
+            reply = messages.reply_entry(self._deployment, key, version, outcomes)
+            commands.append(("XADD", key, "*", *flat(reply)))
             commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
         if commands:
@@ -139,7 +146,7 @@ class PurchaseServer:
         block_ms = _READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
         streams, redis_ms = await self._read({key: inbox.last for key, inbox in inboxes.items()}, block_ms)
         for key, entries in streams:
-            if key == messages.WAKE_UP_STREAM:
+            if key == self._wake_up_key:
                 self._wake_up_last = entries[-1][0]
                 self._on_wake_up()
             elif self._open.get(key) is inboxes[key]:
@@ -148,7 +155,7 @@ class PurchaseServer:
 
     async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Entries]], float]:
         """What has come since `positions`, and the time in milliseconds, both from Redis."""
-        positions = {**positions, messages.WAKE_UP_STREAM: self._wake_up_last}
+        positions = {**positions, self._wake_up_key: self._wake_up_last}
         keys: RedisCommand = (*positions, *positions.values())
         xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", block_ms, "STREAMS", *keys)
         # TIME is answered after the read has returned, in the same round trip
@@ -165,7 +172,7 @@ class PurchaseServer:
 
     async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes], redis_ms: float) -> None:
         try:
-            version = messages.version_of(fields)
+            version = messages.command_version(self._deployment, inbox.sale_id, fields)
             if version > messages.VERSION:
                 # It stays for a newer process that takes the lease; the web process that added it withdraws it in time.
                 self._warn_of_version(
@@ -176,8 +183,8 @@ class PurchaseServer:
                     messages.VERSION,
                 )
                 return
-            batch = messages.decode_commands(fields[messages.COMMANDS_FIELD], inbox.sale_id)
-        except (KeyError, ValueError) as error:
+            batch = messages.read_commands(self._deployment, inbox.sale_id, fields)
+        except ValueError as error:
             log.error("sale %d: entry %r is a dead letter: %s", inbox.sale_id, entry_id, error)
             await self._move_to_dead_letters(inbox, entry_id, fields)
             return
@@ -191,18 +198,9 @@ class PurchaseServer:
             inbox.mailbox.put_nowait(Delivery(command, expires_at, number, batch.reply_to, entry))
 
     async def _move_to_dead_letters(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        key = messages.dead_letter_key(inbox.sale_id)
-        flat = [part for field in fields.items() for part in field]
+        key = messages.dead_letter_key(self._deployment, inbox.sale_id)
         await self._writer.execute(
-            ("XADD", key, "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat),
+            ("XADD", key, "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat(fields)),
             ("PEXPIRE", key, _DEAD_LETTERS_MS),
             ("XDEL", inbox.key, entry_id),
         )
-
-
-def _reply_fields(version: int, outcomes: list[tuple[int, Outcome]]) -> RedisCommand:
-    return (
-        *(messages.VERSION_FIELD, version),
-        *(messages.NUMBERS_FIELD, messages.encode_numbers(outcomes)),
-        *(messages.OUTCOMES_FIELD, messages.encode_outcomes(outcomes)),
-    )

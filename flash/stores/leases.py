@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
+from flash.deployment import Deployment
 from flash.stores.redis import call_redis
 
 _ACQUIRE = """
@@ -34,10 +35,13 @@ return 0
 class Leases:
     """The leases of one process. A call is one round trip however many keys it names.
 
+    `keys` are what the deployment calls them; what Redis knows them by has the deployment's id in it.
+
     Every method raises `Unavailable` or `OutcomeUnknown`; after either, assume that nothing is held.
     """
 
-    def __init__(self, client: Redis, lease_seconds: float) -> None:
+    def __init__(self, deployment: Deployment, client: Redis, lease_seconds: float) -> None:
+        self._deployment = deployment
         self._client = client
         self._milliseconds = int(lease_seconds * 1000)
         self._token = secrets.token_hex(16)
@@ -59,7 +63,7 @@ class Leases:
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
                 # one script call for each key, so that they may live on different nodes later
-                pipeline.eval(script, 1, key, self._token, *args)
+                pipeline.eval(script, 1, self._deployment.key(key), self._token, *args)
             done: list[int] = await pipeline.execute()
             return done
 

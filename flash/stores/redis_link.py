@@ -7,6 +7,7 @@ dropped, because nobody knows which answer would come next on it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 import hiredis
@@ -125,6 +126,11 @@ def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+def flat(fields: Mapping[bytes, bytes]) -> RedisCommand:
+    """The fields of an entry as XADD takes them."""
+    return tuple(part for field in fields.items() for part in field)
 
 
 def streams_of(answer: list[Any] | None) -> list[tuple[bytes, Entries]]:

@@ -15,8 +15,9 @@ from flash.purchase_rpc.client import PurchaseClient
 from flash.stores.redis_link import RedisLink
 from flash.testing.cluster import until
 from tests.codes import a_code
+from tests.deployments import DEPLOYMENT
 
-INBOX = messages.inbox_key(SaleId(1))
+INBOX = messages.inbox_key(DEPLOYMENT, SaleId(1))
 
 
 def a_command(number: int) -> Command:
@@ -30,7 +31,9 @@ async def serving(valkey: EmbeddedValkey) -> AsyncIterator[PurchaseClient]:
         RedisLink(valkey.url, timeout_seconds=1) as listener,
         trio.open_nursery() as nursery,
     ):
-        purchase_client = PurchaseClient(sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30)
+        purchase_client = PurchaseClient(
+            DEPLOYMENT, sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30
+        )
         nursery.start_soon(purchase_client.run)
         yield purchase_client
         nursery.cancel_scope.cancel()

@@ -21,7 +21,8 @@ from flash.purchase_rpc.client import PurchaseClient
 from flash.purchase_rpc.records import SENT
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
-from tests.purchase_rpc.leader import Leader, a_command
+from tests.deployments import DEPLOYMENT
+from tests.purchase_rpc.leader import Leader, a_command, inbox_of
 from tests.purchase_rpc.virtual import VirtualTrio
 
 SALES = (1, 2)
@@ -68,7 +69,9 @@ class ClientMachine(RuleBasedStateMachine):
         for link in self.links:
             link.faults.on_before = self._wait_for_gate
         self.links[0].faults.on_after = self._note_added
-        self.client = PurchaseClient(*self.links, waiting_max=WAITING_MAX, batch_max=3, timeout_seconds=TIMEOUT_SECONDS)
+        self.client = PurchaseClient(
+            DEPLOYMENT, *self.links, waiting_max=WAITING_MAX, batch_max=3, timeout_seconds=TIMEOUT_SECONDS
+        )
         self.client_scope = trio.CancelScope()
         self.trio.nursery.start_soon(self._run_client)
 
@@ -83,8 +86,9 @@ class ClientMachine(RuleBasedStateMachine):
         for command in commands:
             assert isinstance(command, tuple)
             if command[0] == "XADD":
-                sale = SaleId(int(command[1].removeprefix("{sale:").removesuffix("}:inbox")))
-                for number, added in messages.decode_commands(command[-1], sale).commands:
+                (sale,) = [SaleId(sale) for sale in SALES if inbox_of(sale) == command[1]]
+                fields = dict(zip(command[3::2], command[4::2], strict=True))
+                for number, added in messages.read_commands(DEPLOYMENT, sale, fields).commands:
                     self.added[added.request_id].add(number)
 
     # What may happen

@@ -15,9 +15,12 @@ from flash.domain import Outcome, Refusal, Refused, Repeated, RequestId, SaleId,
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
+from flash.purchase_rpc.payloads import CommandBatch, encode_outcomes
+from flash.stores.redis_link import flat
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
-from tests.purchase_rpc.leader import Leader, a_command
+from tests.deployments import DEPLOYMENT, OTHER_DEPLOYMENT
+from tests.purchase_rpc.leader import Leader, a_command, inbox_of
 
 TIMEOUT_SECONDS = 5.0
 SWEEP_SECONDS = 0.6
@@ -35,7 +38,12 @@ class World:
         self.sender = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
         self.listener = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
         self.client = PurchaseClient(
-            self.sender, self.listener, waiting_max=waiting_max, batch_max=100, timeout_seconds=TIMEOUT_SECONDS
+            DEPLOYMENT,
+            self.sender,
+            self.listener,
+            waiting_max=waiting_max,
+            batch_max=100,
+            timeout_seconds=TIMEOUT_SECONDS,
         )
         self.results: dict[int, Outcome | FlashError] = {}
         self.askers: dict[int, trio.CancelScope] = {}
@@ -187,9 +195,9 @@ async def test_an_entry_whose_id_now_belongs_to_another_is_added_again(mock_cloc
     async with a_world(mock_clock) as world:
         await world.ask(1)
         world.redis.lose_everything()
-        theirs = messages.CommandBatch("{web:other}:replies", 5000, [(1, a_command(9))])
-        fields = (messages.COMMANDS_FIELD, messages.encode_commands(theirs))
-        their_id = world.redis.perform(("XADD", messages.inbox_key(SaleId(1)), "*", *fields))
+        theirs = CommandBatch(messages.reply_key(DEPLOYMENT, "other"), 5000, [(1, a_command(9))])
+        fields = messages.command_entry(DEPLOYMENT, SaleId(1), theirs)
+        their_id = world.redis.perform(("XADD", inbox_of(1), "*", *flat(fields)))
         assert [entry.id for entry in world.client._entries] == [their_id], "Redis gives ids out again"
         await world.advance(SWEEP_SECONDS)
         assert world.leader.request_ids() == ids(9, 1)
@@ -350,25 +358,13 @@ async def test_ids_that_start_again_lower_hide_no_reply(mock_clock: MockClock) -
 # Replies of other releases
 
 
-async def test_a_reply_of_the_previous_release_is_understood(mock_clock: MockClock) -> None:
-    async with a_world(mock_clock) as world:
-        await world.ask(2)
-        ((_, _, batch),) = world.leader.entries()
-        ((number, _),) = batch.commands
-        payload = messages.encode_outcomes([(number, Refused(Refusal.SOLD_OUT))])
-        world.leader.reply(batch.reply_to, payload, version=None)
-        await wait_all_tasks_blocked()
-        assert world.results[2] == Refused(Refusal.SOLD_OUT)
-
-
 async def test_an_outcome_of_a_kind_that_nobody_knows_here_costs_no_other_asker_theirs(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(1, 2, 3)
         ((_, _, batch),) = world.leader.entries()
-        numbers = {int(command.code.checkout_id): number for number, command in batch.commands}
         kinds = {1: "sold_out", 2: "banned_until_tomorrow", 3: "item_sold"}
-        rows = [[numbers[checkout], kind, None] for checkout, kind in kinds.items()]
-        world.leader.reply(batch.reply_to, orjson.dumps(rows))
+        rows = [[kinds[int(command.code.checkout_id)], None, None] for _, command in batch.commands]
+        world.leader.reply(batch.reply_to, orjson.dumps(rows), numbers=numbers_of(batch))
         await wait_all_tasks_blocked()
         assert world.results[1] == Refused(Refusal.SOLD_OUT)
         assert isinstance(world.results[2], OutcomeUnknown)
@@ -376,14 +372,17 @@ async def test_an_outcome_of_a_kind_that_nobody_knows_here_costs_no_other_asker_
         assert world.is_idle()
 
 
-@pytest.mark.parametrize(("version", "payload"), [(2, b"\x93 of the next release"), (1, b"[[garbage")])
+UNREADABLE = [(3, b"\x93 of the next release"), (2, b"[[garbage")]
+
+
+@pytest.mark.parametrize(("version", "payload"), UNREADABLE)
 async def test_a_reply_that_cannot_be_read_is_logged_and_its_asker_told_in_time(
     mock_clock: MockClock, caplog: pytest.LogCaptureFixture, version: int, payload: bytes
 ) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(1)
         ((_, _, batch),) = world.leader.entries()
-        world.leader.reply(batch.reply_to, payload, version)
+        world.leader.reply(batch.reply_to, payload, version, numbers=b"")
         await wait_all_tasks_blocked()
         assert len(caplog.records) == 1
         assert "dropped" in caplog.text
@@ -395,7 +394,7 @@ async def test_a_reply_that_cannot_be_read_is_logged_and_its_asker_told_in_time(
         assert isinstance(world.results[1], OutcomeUnknown)
 
 
-@pytest.mark.parametrize(("version", "payload"), [(2, b"\x93 of the next release"), (1, b"[[garbage")])
+@pytest.mark.parametrize(("version", "payload"), UNREADABLE)
 async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_told_at_once(
     mock_clock: MockClock, caplog: pytest.LogCaptureFixture, version: int, payload: bytes
 ) -> None:
@@ -404,7 +403,7 @@ async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_tol
         ((_, _, batch),) = world.leader.entries()
         numbers = {int(command.code.checkout_id): number for number, command in batch.commands}
         listed = b"%d,%d,999" % (numbers[2], numbers[6])
-        world.leader.reply(batch.reply_to, payload, version, numbers=listed)
+        world.leader.reply(batch.reply_to, payload, version, numbers=listed, x=b"a field that nobody knows here")
         await wait_all_tasks_blocked()
         assert {number: type(result) for number, result in world.results.items()} == {
             2: OutcomeUnknown,
@@ -417,23 +416,77 @@ async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_tol
         assert world.is_idle()
 
 
-async def test_a_reply_that_can_be_read_counts_for_more_than_the_numbers_beside_it(mock_clock: MockClock) -> None:
+# Redis is not believed
+
+
+def numbers_of(batch: CommandBatch) -> bytes:
+    return b",".join([b"%d" % number for number, _ in batch.commands])
+
+
+def forgeries(batch: CommandBatch) -> dict[str, messages.Fields]:
+    """Replies that somebody with nothing but Redis could add to the batch's reply stream."""
+    key, outcomes = batch.reply_to, [(number, Refused(Refusal.SOLD_OUT)) for number, _ in batch.commands]
+    good = messages.reply_entry(DEPLOYMENT, key, messages.VERSION, outcomes)
+    elsewhere = messages.reply_key(DEPLOYMENT, "elsewhere")
+    return {
+        "unsealed": {name: value for name, value in good.items() if name != messages.SEAL_FIELD},
+        "sealed with another key": messages.reply_entry(OTHER_DEPLOYMENT, key, messages.VERSION, outcomes),
+        "of another stream": messages.reply_entry(DEPLOYMENT, elsewhere, messages.VERSION, outcomes),
+        "a command": messages.sealed(DEPLOYMENT, messages.COMMAND, key, dict(good)),
+        "other numbers": {**good, messages.NUMBERS_FIELD: b"7"},
+        "another payload": {**good, messages.OUTCOMES_FIELD: encode_outcomes([Refused(Refusal.ITEM_SOLD)])},
+        "another version": {**good, messages.VERSION_FIELD: b"3"},
+        "one field more": {**good, b"x": b""},
+        "of the first release": {b"v": b"1", b"n": good[b"n"], b"o": b'[[1,"sold_out",null]]'},
+        "of the first release, sealed": messages.sealed(
+            DEPLOYMENT, messages.REPLY, key, {b"v": b"1", b"n": good[b"n"], b"o": good[b"o"]}
+        ),
+    }
+
+
+FORGERIES = tuple(forgeries(CommandBatch("r", 0, [(1, a_command(2))])))
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+async def test_a_reply_that_no_leader_has_sent_ends_nobodys_waiting(
+    mock_clock: MockClock, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(2)
         ((_, _, batch),) = world.leader.entries()
-        ((number, _),) = batch.commands
-        payload = messages.encode_outcomes([(number, Refused(Refusal.SOLD_OUT))])
-        world.leader.reply(batch.reply_to, payload, numbers=b"not, numbers")
+        for _ in range(5):
+            world.leader.add(batch.reply_to, forgeries(batch)[kind])
         await wait_all_tasks_blocked()
-        assert world.results[2] == Refused(Refusal.SOLD_OUT)
+        assert world.results == {}
+        assert [record.levelname for record in caplog.records] == ["WARNING"], "once, not for each"
+        await world.answer_all()
+        assert isinstance(world.results[2], Sold)
+        assert world.is_idle()
 
 
-async def test_entries_say_their_version_beside_what_the_previous_release_reads(mock_clock: MockClock) -> None:
+async def test_a_reply_that_comes_again_answers_nobody_else(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(2)
-        ((_, fields),) = world.redis.entries("{sale:1}:inbox")
-        assert set(fields) == {b"v", b"c"}
-        assert fields[b"v"] == b"1"
-        reply_to, ttl_ms, [[number, _code, request_id]] = orjson.loads(fields[b"c"])
-        assert reply_to.startswith("{web:")
-        assert (ttl_ms, number, request_id) == (5000, 1, "auto:2")
+        ((_, _, batch),) = world.leader.entries()
+        reply = messages.reply_entry(
+            DEPLOYMENT, batch.reply_to, messages.VERSION, [(batch.commands[0][0], Refused(Refusal.SOLD_OUT))]
+        )
+        world.leader.add(batch.reply_to, reply)
+        await wait_all_tasks_blocked()
+        await world.ask(4)
+        world.leader.add(batch.reply_to, reply)
+        await wait_all_tasks_blocked()
+        assert set(world.results) == {2}
+        await world.answer_all()
+        assert isinstance(world.results[4], Sold)
+
+
+async def test_entries_say_their_version_and_are_sealed(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, fields),) = world.redis.entries(inbox_of(1))
+        assert set(fields) == {b"v", b"c", b"s"}
+        assert fields[b"v"] == b"2"
+        batch = messages.read_commands(DEPLOYMENT, SaleId(1), fields)
+        assert batch.reply_to.startswith(DEPLOYMENT.key("{web:"))
+        assert (batch.ttl_ms, batch.commands) == (5000, [(1, a_command(2))])

@@ -18,6 +18,7 @@ from flash.errors import OutcomeUnknown
 from flash.local.embedded import EmbeddedValkey
 from flash.stores import leases as store
 from flash.stores.redis import call_redis, open_redis
+from tests.deployments import DEPLOYMENT
 
 LEASE_SECONDS = 30.0
 ALMOST = pytest.approx(LEASE_SECONDS, abs=5.0)
@@ -44,13 +45,13 @@ class ValkeyTable:
         self._client = client
 
     def leases_of(self, owner: str) -> LeaseStore:
-        return store.Leases(self._client, LEASE_SECONDS)
+        return store.Leases(DEPLOYMENT, self._client, LEASE_SECONDS)
 
     async def seconds_left(self, key: str) -> float:
-        return max(0.0, await call_redis(self._client.pttl, key) / 1000)
+        return max(0.0, await call_redis(self._client.pttl, DEPLOYMENT.key(key)) / 1000)
 
     async def set_seconds_left(self, key: str, seconds: float) -> None:
-        await call_redis(self._client.pexpire, key, int(seconds * 1000))
+        await call_redis(self._client.pexpire, DEPLOYMENT.key(key), int(seconds * 1000))
 
 
 @asynccontextmanager
