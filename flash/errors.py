@@ -13,6 +13,9 @@ E = TypeVar("E", bound=BaseException)
 class FlashError(Exception):
     """Base of everything this package raises on purpose."""
 
+    retry_after_seconds: float | None = None
+    """When trying again may help, if that was estimated."""
+
 
 class Overloaded(FlashError):
     """Too many requests are waiting already. Nothing was started; try again later."""

@@ -70,12 +70,12 @@ class App:
             return await self._route(request)
         except InvalidParameter as error:
             return problems.invalid_request(error.detail)
-        except Overloaded:
-            return problems.OVERLOADED
-        except Unavailable:
-            return problems.UNAVAILABLE
-        except OutcomeUnknown:
-            return problems.OUTCOME_UNKNOWN
+        except Overloaded as error:
+            return problems.OVERLOADED.after(error.retry_after_seconds)
+        except Unavailable as error:
+            return problems.UNAVAILABLE.after(error.retry_after_seconds)
+        except OutcomeUnknown as error:
+            return problems.OUTCOME_UNKNOWN.after(error.retry_after_seconds)
         except Exception:
             # Not the whole path: it may hold somebody's code.
             logger.exception("%s %s failed", request.method, "/".join(request.path.split("/")[:2]))

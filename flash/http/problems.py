@@ -6,12 +6,16 @@ Problems that belong to the shop are in `flash.api`.
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from flash.http.message import TITLES, Header, Response, encode_json
 
 PROBLEM_JSON = b"application/problem+json"
+
+RETRY_AFTER_MAX = 60
+"""In seconds, before the jitter. A longer wait cannot be estimated, and nobody would wait for it."""
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -66,8 +70,22 @@ def rejection_problem(status: int, reason: str) -> Response:
     return problem(status, {408: "body_too_slow", 413: "body_too_large"}.get(status, "invalid_request"), reason)
 
 
-def _try_later(code: str, detail: str) -> Response:
-    return problem(503, code, detail, headers=(retry_after(1),))
+class TryLater:
+    """A 503 with a jittered Retry-After, or clients refused together would come back together.
+
+    The usual answers are made at import, so a storm of them costs no more than any constant answer.
+    """
+
+    def __init__(self, code: str, detail: str) -> None:
+        body = problem(503, code, detail).body
+        self._by_seconds = [
+            Response(503, body, PROBLEM_JSON, (retry_after(seconds),)) for seconds in range(2 * RETRY_AFTER_MAX + 1)
+        ]
+
+    def after(self, seconds: float | None) -> Response:
+        """`seconds` is the wait that was estimated, if it was. The header says at least that, and at most twice."""
+        least = 1 if seconds is None else min(max(1, math.ceil(seconds)), RETRY_AFTER_MAX)
+        return self._by_seconds[least + int(random.random() * (least + 1))]
 
 
 NOT_FOUND = problem(404, "not_found", "There is nothing at this path")
@@ -75,9 +93,9 @@ BODY_TOO_LARGE = problem(413, "body_too_large", "The request body is larger than
 BODY_TOO_SLOW = problem(408, "body_too_slow", "The request body did not arrive in time")
 BODY_BROKEN = invalid_request("The request body is not well formed")
 INTERNAL_ERROR = problem(500, "internal_error", "Something went wrong here; it has been logged")
-OVERLOADED = _try_later("overloaded", "Too many requests are waiting; nothing was started")
-UNAVAILABLE = _try_later("unavailable", "A store could not be reached; try again")
-OUTCOME_UNKNOWN = _try_later(
+OVERLOADED = TryLater("overloaded", "Too many requests are waiting; nothing was started")
+UNAVAILABLE = TryLater("unavailable", "A store could not be reached; try again")
+OUTCOME_UNKNOWN = TryLater(
     "outcome_unknown",
     "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key",
 )

@@ -16,6 +16,7 @@ from flash.http.asgi import BODY_PIECES_MAX, App, Message
 from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import Request, Response, json_response
 from flash.http.parameters import InvalidParameter
+from flash.http.problems import RETRY_AFTER_MAX
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -254,7 +255,27 @@ async def test_over_http2_an_unannounced_body_is_read_and_no_connection_header_i
 )
 async def test_an_error_of_the_machinery_is_a_503_that_says_when_to_retry(error: FlashError, code: str) -> None:
     answer = await call(failing(error), "POST", b"/fail")
-    assert (answer.status, answer.json()["code"], answer.headers[b"retry-after"]) == (503, code, b"1")
+    assert (answer.status, answer.json()["code"]) == (503, code)
+    assert answer.headers[b"retry-after"] in (b"1", b"2")
+
+
+async def _retries(error: FlashError, times: int) -> set[int]:
+    app = failing(error)
+    return {int((await call(app, "POST", b"/fail")).headers[b"retry-after"]) for _ in range(times)}
+
+
+@pytest.mark.parametrize("kind", [Overloaded, Unavailable, OutcomeUnknown])
+@pytest.mark.parametrize(
+    ("seconds", "least", "most"), [(None, 1, 2), (0.0, 1, 2), (2.1, 3, 6), (1e9, RETRY_AFTER_MAX, 2 * RETRY_AFTER_MAX)]
+)
+async def test_retry_after_grows_with_the_estimate_and_is_jittered(
+    kind: type[FlashError], seconds: float | None, least: int, most: int
+) -> None:
+    error = kind("x")
+    error.retry_after_seconds = seconds
+    seen = await _retries(error, 200)
+    assert len(seen) > 1
+    assert least <= min(seen) <= max(seen) <= most
 
 
 async def test_an_invalid_parameter_is_a_400_with_its_rule() -> None:
