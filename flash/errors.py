@@ -8,13 +8,22 @@ from __future__ import annotations
 from typing import TypeVar
 
 E = TypeVar("E", bound=BaseException)
+F = TypeVar("F", bound="FlashError")
 
 
 class FlashError(Exception):
     """Base of everything this package raises on purpose."""
 
     retry_after_seconds: float | None = None
-    """When trying again may help, if that was estimated."""
+    """When trying again may help, if that was estimated.
+
+    With `OutcomeUnknown`: when it will have happened, if it ever does. A receipt that is not there then is final.
+    """
+
+    def __init__(self, reason: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        if retry_after_seconds is not None:
+            self.retry_after_seconds = retry_after_seconds
 
 
 class Overloaded(FlashError):
@@ -39,6 +48,13 @@ class ConfigError(FlashError):
 
 class OperatorError(FlashError):
     """Something on this machine is in the way. The message is one sentence that tells the operator what to do."""
+
+
+def copy_of(error: F) -> F:
+    """Another error that says the same, for one more task to raise: tracebacks would pile up on a shared one."""
+    copy = type(error)(*error.args)
+    copy.retry_after_seconds = error.retry_after_seconds
+    return copy
 
 
 def reason_of(error: BaseException) -> str:

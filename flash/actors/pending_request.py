@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from flash.errors import FlashError
+from flash.errors import FlashError, copy_of
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -51,8 +51,7 @@ class PendingRequest(Generic[Request, Result]):
             self._waiter = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         if self._error is not None:
-            # one error object may fail a whole batch: each waiter raises its own, or tracebacks would pile up
-            raise type(self._error)(*self._error.args)
+            raise copy_of(self._error)  # one error object may fail a whole batch
         return self._result  # type: ignore[return-value]
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:

@@ -124,6 +124,8 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
                 waiting_max=config.purchase_waiting_max,
                 batch_max=config.purchase_batch_max,
                 timeout_seconds=config.request_timeout_seconds,
+                # A leader may know Redis's time late by one answer, and then takes up to its longest commit.
+                settle_seconds=config.redis_timeout_seconds + config.database_timeout_seconds,
             ),
         )
         async with trio.open_nursery() as nursery:

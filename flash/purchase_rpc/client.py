@@ -21,8 +21,8 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from itertools import count
+from collections.abc import Collection, Iterable, Iterator
+from itertools import count, takewhile
 
 import trio
 
@@ -35,7 +35,7 @@ from flash.purchase_rpc.payloads import CommandBatch
 from flash.purchase_rpc.records import ANSWERED, GIVEN_UP, QUEUED, SENDING, SENT, Entry, Record
 from flash.purchase_rpc.reply_reader import ReplyReader
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import RedisCommand, flat
+from flash.stores.redis_link import RedisCommand, flat, ms_of
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,8 @@ key behind."""
 class PurchaseClient:
     """At most `waiting_max` commands wait for an outcome, each for `timeout_seconds` and up to 0.1 s more.
 
-    `sender` and `listener` are two links, since the second one blocks in Redis.
+    `sender` and `listener` are two links, since the second one blocks in Redis. `settle_seconds`: within that time a
+    leader has stored, or will never store, what it began to decide in the last moment of a command's life.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class PurchaseClient:
         waiting_max: int,
         batch_max: int,
         timeout_seconds: float,
+        settle_seconds: float,
     ) -> None:
         self._deployment = deployment
         self._sender = sender
         self._waiting_max = waiting_max
         self._batch_max = batch_max
         self._timeout_seconds = timeout_seconds
+        self._settle_seconds = settle_seconds
         self._reply_key = messages.reply_key(deployment, secrets.token_hex(_NAME_BYTES))
         self._replies = ReplyReader(deployment, listener, self._reply_key, self._receive)
         self._numbers = count(1)
@@ -83,7 +86,8 @@ class PurchaseClient:
     async def ask(self, command: Command) -> Outcome:
         """The leader's decision, durable if it is a sale.
 
-        Raises `Overloaded` and `Unavailable` (nothing was started) or `OutcomeUnknown` (ask for the receipt).
+        Raises `Overloaded` and `Unavailable` (nothing was started) or `OutcomeUnknown` (ask for the receipt: if it is
+        not there after `retry_after_seconds`, the command was never carried out).
         """
         if len(self._table) >= self._waiting_max:
             raise Overloaded("too many purchases are waiting")
@@ -108,11 +112,14 @@ class PurchaseClient:
         finally:
             for record in self._outbox.close():
                 record.give_up(Unavailable("this process is stopping"))
-            self._give_up(self._table.values(), OutcomeUnknown("this process is stopping"))
+            self._give_up(self._table.values(), "this process is stopping")
 
-    def _give_up(self, records: Iterable[Record], error: FlashError) -> None:
+    def _give_up(self, records: Iterable[Record], reason: str) -> None:
+        """Tell the askers that nobody knows, and when the receipt will."""
+        now = trio.current_time()
         for record in records:
-            record.give_up(error)
+            left_seconds = max(0.0, record.expires_at - now)
+            record.give_up(OutcomeUnknown(reason, retry_after_seconds=left_seconds + self._settle_seconds))
 
     # Commands
 
@@ -126,18 +133,23 @@ class PurchaseClient:
                 batches[record.request.code.sale_id].append(record)
             try:
                 await self._add(batches.values())
+            except OutcomeUnknown as error:
+                self._warn("could not send %d purchases: %s", len(records), error)
+                self._give_up(records, str(error))
             except FlashError as error:
                 self._warn("could not send %d purchases: %s", len(records), error)
-                self._give_up(records, error)
+                for record in records:
+                    record.give_up(error)
 
     async def _add(self, batches: Collection[list[Record]]) -> None:
         """Add one entry for each batch, the records of one sale, all in one round trip."""
         if not batches:
             return
+        redis_ms = await self._redis_ms()
         adds: list[RedisCommand] = []
         seals: list[bytes] = []
         for records in batches:
-            inbox, fields = self._entry_of(records)
+            inbox, fields = self._entry_of(records, redis_ms)
             adds.append(("XADD", inbox, "*", *flat(fields)))
             adds.append(("PEXPIRE", inbox, _INBOX_MS))
             seals.append(fields[messages.SEAL_FIELD])
@@ -145,12 +157,23 @@ class PurchaseClient:
         for records, seal, entry_id in zip(batches, seals, ids, strict=True):
             self._note_entry(entry_id, seal, records)
 
-    def _entry_of(self, records: list[Record]) -> tuple[str, messages.Fields]:
+    async def _redis_ms(self) -> float:
+        """Redis's time in milliseconds, or earlier. It is rarely asked: the listener knows it."""
+        if (redis_ms := self._replies.redis_ms()) is not None:
+            return redis_ms
+        asked_at = trio.current_time()
+        try:
+            (answer,) = await self._sender.execute(("TIME",))
+        except OutcomeUnknown as error:
+            raise Unavailable(str(error)) from error  # nothing was sent but a question
+        return ms_of(answer) - (trio.current_time() - asked_at) * 1e3
+
+    def _entry_of(self, records: list[Record], redis_ms: float) -> tuple[str, messages.Fields]:
         """The inbox of their sale, and the entry for it."""
         ttl_ms = max(0, int((records[-1].expires_at - trio.current_time()) * 1000))
         commands = [(record.number, record.request) for record in records]
         sale_id = records[0].request.code.sale_id
-        batch = CommandBatch(self._reply_key, ttl_ms, commands)
+        batch = CommandBatch(self._reply_key, ttl_ms, int(redis_ms) + ttl_ms, commands)
         return self._inbox(sale_id), messages.command_entry(self._deployment, sale_id, batch)
 
     def _inbox(self, sale_id: SaleId) -> str:
@@ -190,11 +213,12 @@ class PurchaseClient:
             await trio.sleep(_TIME_OUT_SECONDS)
             now = trio.current_time()
             if now - self._replies.heard_at > _DEAF_SECONDS:
-                self._give_up(self._table.values(), OutcomeUnknown("Redis does not answer"))
-            for record in self._table.values():
-                if record.expires_at > now:
-                    break
-                record.give_up(OutcomeUnknown("the sale's leader did not answer in time"))
+                self._give_up(self._table.values(), "Redis does not answer")
+            self._give_up(self._late(), "the sale's leader did not answer in time")
+
+    def _late(self) -> Iterator[Record]:
+        now = trio.current_time()
+        return takewhile(lambda record: record.expires_at <= now, self._table.values())
 
     async def _sweep(self) -> None:
         while True:

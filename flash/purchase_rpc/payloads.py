@@ -1,6 +1,6 @@
 """The payloads of purchase messages: batches of commands and of outcomes as JSON. Pure; `messages` seals them.
 
-    commands: [reply key, ttl in ms, [number, …], base64 of all packed codes, [request id, …]]
+    commands: [reply key, ttl in ms, end in ms, [number, …], base64 of all packed codes, [request id, …]]
     outcomes: [[kind, purchase, limit or null], …]
 
 Commands are laid out by columns, since one base64 call for all codes costs less than one for each. Packing everything
@@ -43,10 +43,15 @@ _REFUSALS = {refusal.value: refusal for refusal in Refusal}
 
 @dataclass(frozen=True, slots=True)
 class CommandBatch:
-    """One inbox entry. It expires `ttl_ms` after it was added, by Redis's clock: nobody waits for it any more."""
+    """One inbox entry. Two limits by Redis's clock say when nobody waits for it any more, and the earlier one counts.
+
+    It expires `ttl_ms` after it was added, which holds whatever becomes of that clock; and at `end_ms` since 1970,
+    which holds also if a frozen Redis adds it only much later.
+    """
 
     reply_to: str
     ttl_ms: int
+    end_ms: int
     commands: list[tuple[int, Command]]
 
 
@@ -56,6 +61,7 @@ def encode_commands(batch: CommandBatch) -> bytes:
         [
             batch.reply_to,
             batch.ttl_ms,
+            batch.end_ms,
             [number for number, _ in batch.commands],
             b64encode(codes).decode("ascii"),
             [command.request_id for _, command in batch.commands],
@@ -69,7 +75,7 @@ def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
     What a store would refuse must be refused here. Past this point it would stop each leader of the sale in turn.
     """
     try:
-        reply_to, ttl_ms, numbers, joined, request_ids = orjson.loads(payload)
+        reply_to, ttl_ms, end_ms, numbers, joined, request_ids = orjson.loads(payload)
         packed = b64decode(joined, validate=True)
         if not 0 < len(numbers) <= COMMANDS_MAX or len(packed) != PACKED_BYTES * len(numbers):
             raise ValueError(f"{len(numbers)} commands with {len(packed)} bytes of codes")
@@ -78,7 +84,7 @@ def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
             (_int(number), Command(code, RequestId(_storable(request_id))))
             for number, code, request_id in zip(numbers, codes, request_ids, strict=True)
         ]
-        batch = CommandBatch(_str(reply_to), _int(ttl_ms), commands)
+        batch = CommandBatch(_str(reply_to), _int(ttl_ms), _int(end_ms), commands)
     except (TypeError, ValueError) as error:
         raise ValueError(f"not a batch of commands: {error}") from error
     if any(code.sale_id != sale_id for code in codes):

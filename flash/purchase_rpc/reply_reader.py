@@ -8,7 +8,6 @@ process of this deployment has put there ends nobody's waiting, whatever numbers
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 
 import trio
@@ -17,8 +16,9 @@ from flash.deployment import Deployment
 from flash.domain import Outcome
 from flash.errors import FlashError
 from flash.purchase_rpc import messages
+from flash.purchase_rpc.primary_reader import PrimaryReader
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import Entries, RedisCommand, streams_of
+from flash.stores.redis_link import Entries, RedisCommand
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -39,18 +39,15 @@ class ReplyReader:
         deliver: Callable[[list[tuple[int, Outcome | None]]], None],
     ) -> None:
         self._deployment = deployment
-        self._link = link
+        self._reader = PrimaryReader(link, key)
         self._key = key
         self._deliver = deliver
-        self.heard_at = math.inf
-        """Trio time of Redis's last answer. Every read ends within a second, so an old one means that Redis is down."""
         self._warn = ThrottledLogger(log)
         self._warn_of_version = ThrottledLogger(log)
         self._warn_of_forgery = ThrottledLogger(log)
 
     async def run(self) -> None:
         """Read until cancelled."""
-        self.heard_at = trio.current_time()
         last, read = b"0", list[bytes]()
         while True:
             try:
@@ -59,7 +56,6 @@ class ReplyReader:
                 self._warn("cannot read purchase replies: %s", error)
                 await trio.sleep(_RETRY_SECONDS)
                 continue
-            self.heard_at = trio.current_time()
             last, read = (entries[-1][0], [id for id, _ in entries]) if entries else (b"0", [])
             for _, fields in entries:
                 self._receive(fields)
@@ -68,9 +64,17 @@ class ReplyReader:
         """The entries after `last`. Those that were `read` before are deleted in the same round trip."""
         xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", _READ_BLOCK_MS, "STREAMS", self._key, last)
         delete: list[RedisCommand] = [("XDEL", self._key, *read)] if read else []
-        *_, answer = await self._link.execute(*delete, xread, block_seconds=_READ_BLOCK_MS / 1000)
-        streams = streams_of(answer)
+        streams = await self._reader.read(xread, *delete, block_ms=_READ_BLOCK_MS)
         return streams[0][1] if streams else []
+
+    @property
+    def heard_at(self) -> float:
+        """Trio time of Redis's last answer. Every read ends within a second, so an old one means that Redis is down."""
+        return self._reader.heard_at
+
+    def redis_ms(self) -> float | None:
+        """Redis's time in milliseconds, or None if it is not known now."""
+        return self._reader.redis_ms()
 
     def _receive(self, fields: dict[bytes, bytes]) -> None:
         try:

@@ -20,9 +20,10 @@ from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
 from flash.purchase_rpc import messages
-from flash.purchase_rpc.payloads import COMMANDS_MAX
+from flash.purchase_rpc.payloads import COMMANDS_MAX, CommandBatch
+from flash.purchase_rpc.primary_reader import PrimaryReader
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import Entries, RedisCommand, flat, streams_of
+from flash.stores.redis_link import Entries, RedisCommand, flat
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class PurchaseServer:
         self, deployment: Deployment, reader: StreamLink, writer: StreamLink, on_wake_up: Callable[[], None]
     ) -> None:
         self._deployment = deployment
-        self._reader = reader
+        self._reader = PrimaryReader(reader, messages.wake_up_key(deployment))
         self._writer = writer
         self._on_wake_up = on_wake_up
         self._open: dict[str, _Inbox] = {}
@@ -144,33 +145,30 @@ class PurchaseServer:
             if now - inbox.quiet_since > _QUIET_SECONDS:
                 inbox.last, inbox.quiet_since = b"0", now
         block_ms = _READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
-        streams, redis_ms = await self._read({key: inbox.last for key, inbox in inboxes.items()}, block_ms)
+        streams = await self._read({key: inbox.last for key, inbox in inboxes.items()}, block_ms)
         for key, entries in streams:
             if key == self._wake_up_key:
                 self._wake_up_last = entries[-1][0]
                 self._on_wake_up()
             elif self._open.get(key) is inboxes[key]:
                 # An inbox that was closed and opened again meanwhile wants its older entries first.
-                await self._deliver(inboxes[key], entries, redis_ms)
+                await self._deliver(inboxes[key], entries)
 
-    async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Entries]], float]:
-        """What has come since `positions`, and the time in milliseconds, both from Redis."""
+    async def _read(self, positions: dict[str, bytes], block_ms: int) -> list[tuple[str, Entries]]:
+        """What has come since `positions`."""
         positions = {**positions, self._wake_up_key: self._wake_up_last}
         keys: RedisCommand = (*positions, *positions.values())
         xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", block_ms, "STREAMS", *keys)
-        # TIME is answered after the read has returned, in the same round trip
-        answer, (seconds, microseconds) = await self._reader.execute(xread, ("TIME",), block_seconds=block_ms / 1000)
-        streams = [(key.decode(), entries) for key, entries in streams_of(answer)]
-        return streams, int(seconds) * 1e3 + int(microseconds) / 1e3
+        return [(key.decode(), entries) for key, entries in await self._reader.read(xread, block_ms=block_ms)]
 
-    async def _deliver(self, inbox: _Inbox, entries: Entries, redis_ms: float) -> None:
+    async def _deliver(self, inbox: _Inbox, entries: Entries) -> None:
         inbox.quiet_since = trio.current_time()
         for entry_id, fields in entries:
             if entry_id not in inbox.held:
-                await self._deliver_entry(inbox, entry_id, fields, redis_ms)
+                await self._deliver_entry(inbox, entry_id, fields)
             inbox.last = entry_id  # one by one: if a dead letter cannot be moved, those behind it are read again
 
-    async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes], redis_ms: float) -> None:
+    async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         try:
             version = messages.command_version(self._deployment, inbox.sale_id, fields)
             if version > messages.VERSION:
@@ -190,12 +188,16 @@ class PurchaseServer:
             return
         entry = _Entry(inbox, entry_id, version, len(batch.commands))
         inbox.held.add(entry_id)
-        # The age comes from Redis's clock alone and grows with Trio's: no host's wall clock is asked. If Redis's clock
-        # was set back, the ids of a stream run ahead of it.
-        age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
-        expires_at = trio.current_time() + (batch.ttl_ms - age_ms) / 1000
+        expires_at = trio.current_time() + self._left_ms(entry_id, batch) / 1000
         for number, command in batch.commands:
             inbox.mailbox.put_nowait(Delivery(command, expires_at, number, batch.reply_to, entry))
+
+    def _left_ms(self, entry_id: bytes, batch: CommandBatch) -> float:
+        redis_ms = self._reader.redis_ms()
+        assert redis_ms is not None, "the first read of a connection asks the time"
+        # If Redis's clock was set back, the ids of a stream run ahead of it.
+        age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
+        return min(batch.ttl_ms - age_ms, batch.end_ms - redis_ms)
 
     async def _move_to_dead_letters(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         key = messages.dead_letter_key(self._deployment, inbox.sale_id)

@@ -69,4 +69,4 @@ class Leases:
 
         if not keys:
             return []
-        return [key for key, done in zip(keys, await call_redis(run_scripts), strict=True) if done]
+        return [key for key, done in zip(keys, await call_redis(self._client, run_scripts), strict=True) if done]

@@ -44,15 +44,15 @@ def unreadable_entries(deployment: Deployment) -> list[messages.Fields]:
         reply_to: str = replies, ttl_ms: int = 5000, number: object = 1, sale: int = 1, request_id: object = "auto:x"
     ) -> bytes:
         code = b64encode(pack(a_code(1, sale=sale))).decode()
-        return orjson.dumps([reply_to, ttl_ms, [number], code, [request_id]])
+        return orjson.dumps([reply_to, ttl_ms, 4 * 10**12, [number], code, [request_id]])
 
     payloads = [
         b"\xff\x00garbage",
         b"",
         b"[]",
         b"7",
-        orjson.dumps([replies, 5000, [], "", []]),
-        orjson.dumps([replies, 5000, [1], "not base64", ["x"]]),
+        orjson.dumps([replies, 5000, 4 * 10**12, [], "", []]),
+        orjson.dumps([replies, 5000, 4 * 10**12, [1], "not base64", ["x"]]),
         command(sale=2),
         command(request_id=None),
         command(request_id="\0"),

@@ -29,6 +29,8 @@ from flash.testing.twins.redis import RedisTwin
 from tests.codes import a_code
 from tests.deployments import DEPLOYMENT
 
+END_MS = 4_000_000_000_000
+"""Far ahead of any Redis's clock."""
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 Entry = tuple[SaleId, bytes, CommandBatch]
 

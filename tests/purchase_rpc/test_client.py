@@ -32,7 +32,7 @@ async def serving(valkey: EmbeddedValkey) -> AsyncIterator[PurchaseClient]:
         trio.open_nursery() as nursery,
     ):
         purchase_client = PurchaseClient(
-            DEPLOYMENT, sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30
+            DEPLOYMENT, sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30, settle_seconds=1
         )
         nursery.start_soon(purchase_client.run)
         yield purchase_client

@@ -70,7 +70,12 @@ class ClientMachine(RuleBasedStateMachine):
             link.faults.on_before = self._wait_for_gate
         self.links[0].faults.on_after = self._note_added
         self.client = PurchaseClient(
-            DEPLOYMENT, *self.links, waiting_max=WAITING_MAX, batch_max=3, timeout_seconds=TIMEOUT_SECONDS
+            DEPLOYMENT,
+            *self.links,
+            waiting_max=WAITING_MAX,
+            batch_max=3,
+            timeout_seconds=TIMEOUT_SECONDS,
+            settle_seconds=1,
         )
         self.client_scope = trio.CancelScope()
         self.trio.nursery.start_soon(self._run_client)

@@ -20,9 +20,10 @@ from flash.stores.redis_link import flat
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
 from tests.deployments import DEPLOYMENT, OTHER_DEPLOYMENT
-from tests.purchase_rpc.leader import Leader, a_command, inbox_of
+from tests.purchase_rpc.leader import END_MS, Leader, a_command, inbox_of
 
 TIMEOUT_SECONDS = 5.0
+SETTLE_SECONDS = 2.0
 SWEEP_SECONDS = 0.6
 """A little longer than the client takes to look after its entries."""
 LOST, AWAY = OutcomeUnknown("lost"), Unavailable("not there")
@@ -44,6 +45,7 @@ class World:
             waiting_max=waiting_max,
             batch_max=100,
             timeout_seconds=TIMEOUT_SECONDS,
+            settle_seconds=SETTLE_SECONDS,
         )
         self.results: dict[int, Outcome | FlashError] = {}
         self.askers: dict[int, trio.CancelScope] = {}
@@ -195,7 +197,7 @@ async def test_an_entry_whose_id_now_belongs_to_another_is_added_again(mock_cloc
     async with a_world(mock_clock) as world:
         await world.ask(1)
         world.redis.lose_everything()
-        theirs = CommandBatch(messages.reply_key(DEPLOYMENT, "other"), 5000, [(1, a_command(9))])
+        theirs = CommandBatch(messages.reply_key(DEPLOYMENT, "other"), 5000, END_MS, [(1, a_command(9))])
         fields = messages.command_entry(DEPLOYMENT, SaleId(1), theirs)
         their_id = world.redis.perform(("XADD", inbox_of(1), "*", *flat(fields)))
         assert [entry.id for entry in world.client._entries] == [their_id], "Redis gives ids out again"
@@ -343,6 +345,50 @@ async def test_at_a_stop_only_what_was_never_sent_is_called_not_started(mock_clo
         assert told == [OutcomeUnknown, OutcomeUnknown, Unavailable, Unavailable]
 
 
+# When the receipt is final
+
+
+def retry_after(world: World, number: int) -> float:
+    error = world.results[number]
+    assert isinstance(error, OutcomeUnknown)
+    assert error.retry_after_seconds is not None
+    return error.retry_after_seconds
+
+
+async def test_who_is_told_that_nobody_knows_is_told_when_the_receipt_will(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock, link_seconds=1.0) as world:
+        await world.ask(1)
+        await world.advance(TIMEOUT_SECONDS + 0.2)
+        assert retry_after(world, 1) == SETTLE_SECONDS, "its command has expired"
+        await world.ask(2)
+        await world.advance(1.0)
+        world.sender.faults.fail_after(LOST)
+        await world.ask(3)
+        assert retry_after(world, 3) == pytest.approx(TIMEOUT_SECONDS + SETTLE_SECONDS)
+        world.listener.faults.fail_before(AWAY, times=math.inf)
+        await world.advance(3.2)
+        assert SETTLE_SECONDS + 0.8 < retry_after(world, 2) < SETTLE_SECONDS + 2.2, "deaf, and its command lives on"
+        world.listener.faults.heal()
+        await world.advance(0.5)
+        await world.ask(4)
+        await world.advance(1.0)
+        world.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert retry_after(world, 4) == pytest.approx(TIMEOUT_SECONDS - 1.0 + SETTLE_SECONDS), "a stop"
+
+
+async def test_what_a_frozen_redis_adds_late_has_expired_by_then(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        thaw = world.freeze()
+        await world.ask(1)
+        await world.advance(TIMEOUT_SECONDS + 3.0)
+        thaw()
+        await wait_all_tasks_blocked()
+        ((_, entry_id, batch),) = world.leader.entries()
+        assert batch.ttl_ms == 5000
+        assert int(entry_id.partition(b"-")[0]) - batch.end_ms == pytest.approx(3000, abs=100)
+
+
 async def test_ids_that_start_again_lower_hide_no_reply(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(1)
@@ -444,7 +490,7 @@ def forgeries(batch: CommandBatch) -> dict[str, messages.Fields]:
     }
 
 
-FORGERIES = tuple(forgeries(CommandBatch("r", 0, [(1, a_command(2))])))
+FORGERIES = tuple(forgeries(CommandBatch("r", 0, 0, [(1, a_command(2))])))
 
 
 @pytest.mark.parametrize("kind", FORGERIES)

@@ -43,7 +43,7 @@ PURCHASE = Purchase(
 )
 COMMAND = Command(a_code(5, sale=9), RequestId("auto:x"))
 KEY = messages.reply_key(DEPLOYMENT, "a")
-BATCH = CommandBatch(KEY, 5000, [(1, COMMAND), (2, COMMAND)])
+BATCH = CommandBatch(KEY, 5000, 1_700_000_005_000, [(1, COMMAND), (2, COMMAND)])
 
 
 def test_commands_arrive_as_they_were_sent() -> None:
@@ -93,10 +93,15 @@ def test_commands_for_another_sale_are_not_taken() -> None:
 
 
 def a_batch(
-    reply_to: object = KEY, ttl_ms: object = 5, number: object = 1, codes: object = None, request_id: object = "x"
+    reply_to: object = KEY,
+    ttl_ms: object = 5,
+    end_ms: object = 6,
+    number: object = 1,
+    codes: object = None,
+    request_id: object = "x",
 ) -> bytes:
     packed = b64encode(pack(COMMAND.code)).decode()
-    return orjson.dumps([reply_to, ttl_ms, [number], packed if codes is None else codes, [request_id]])
+    return orjson.dumps([reply_to, ttl_ms, end_ms, [number], packed if codes is None else codes, [request_id]])
 
 
 @pytest.mark.parametrize(
@@ -107,14 +112,15 @@ def a_batch(
         b"{}",
         b"[]",
         b"null",
-        b'["r",1,[],"",[]]',
-        b'["r",1,[1],"AAAA",["x"]]',
+        b'["r",1,1,[],"",[]]',
+        b'["r",1,1,[1],"AAAA",["x"]]',
         a_batch(codes="!!!"),
         a_batch(codes=7),
         a_batch(codes="A" * 52),
         a_batch(reply_to=1),
         a_batch(ttl_ms="1"),
         a_batch(ttl_ms=True),
+        a_batch(end_ms=None),
         a_batch(number=True),
         a_batch(number=1.5),
         a_batch(request_id=7),

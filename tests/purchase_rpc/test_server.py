@@ -21,7 +21,7 @@ from flash.testing.cluster import until
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
 from tests.deployments import DEPLOYMENT, OTHER_DEPLOYMENT
-from tests.purchase_rpc.leader import a_command, inbox_of
+from tests.purchase_rpc.leader import END_MS, a_command, inbox_of
 from tests.testing.conftest import NewLink
 
 ONE, TWO = SaleId(1), SaleId(2)
@@ -43,9 +43,11 @@ class Site:
     def _count(self) -> None:
         self.woken += 1
 
-    async def add(self, *numbers: int, sale: SaleId = ONE, reply_to: str = REPLIES, ttl_ms: int = 30_000) -> bytes:
+    async def add(
+        self, *numbers: int, sale: SaleId = ONE, reply_to: str = REPLIES, ttl_ms: int = 30_000, end_ms: int = END_MS
+    ) -> bytes:
         """Add an entry as a web process would."""
-        batch = CommandBatch(reply_to, ttl_ms, [(n, a_command(n, sale)) for n in numbers])
+        batch = CommandBatch(reply_to, ttl_ms, end_ms, [(n, a_command(n, sale)) for n in numbers])
         return await self.add_raw(messages.command_entry(DEPLOYMENT, sale, batch), sale=sale)
 
     async def add_raw(self, fields: Mapping[bytes, bytes], sale: SaleId = ONE) -> bytes:
@@ -212,6 +214,20 @@ async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_dec
             assert expired.expires_at <= trio.current_time() < fresh.expires_at
 
 
+async def test_an_entry_that_a_frozen_redis_has_added_late_is_delivered_as_expired(
+    new_link: NewLink, clock: MockClock
+) -> None:
+    async with a_site(new_link) as site:
+        ((seconds, _),) = await site.link.execute(("TIME",))
+        await site.add(1, end_ms=int(seconds) * 1000 - 1)
+        await site.add(2, end_ms=int(seconds) * 1000 + 20_000)
+        with site.server.open(ONE) as mailbox:
+            expired, fresh = await take(mailbox, 2)
+            now = trio.current_time()
+            assert expired.expires_at <= now
+            assert now + 15 < fresh.expires_at <= now + 20, "the earlier of two limits counts"
+
+
 async def test_no_command_lives_longer_because_the_clock_of_redis_was_set_back(mock_clock: MockClock) -> None:
     redis = RedisTwin()
     async with a_site(lambda: RedisLinkTwin(redis)) as site:
@@ -275,14 +291,14 @@ def sealed(**fields: bytes) -> messages.Fields:
     )
 
 
-BATCH = CommandBatch(REPLIES, 5000, [(1, a_command(1))])
+BATCH = CommandBatch(REPLIES, 5000, END_MS, [(1, a_command(1))])
 GOOD = messages.command_entry(DEPLOYMENT, ONE, BATCH)
 COMMANDS = encode_commands(BATCH)
 DEAD_LETTERS = {
     "no JSON": sealed(v=b"2", c=b"\xff\x00"),
     "no commands": sealed(v=b"2", d=b"[]"),
-    "an empty batch": sealed(v=b"2", c=encode_commands(CommandBatch(REPLIES, 5000, []))),
-    "a reply stream that is none": sealed(v=b"2", c=encode_commands(CommandBatch(INBOX, 5000, BATCH.commands))),
+    "an empty batch": sealed(v=b"2", c=encode_commands(CommandBatch(REPLIES, 5000, END_MS, []))),
+    "a reply stream that is none": sealed(v=b"2", c=encode_commands(CommandBatch(INBOX, 5000, END_MS, BATCH.commands))),
     "a version that is none": sealed(v=b"two", c=COMMANDS),
     "version 0": sealed(v=b"0", c=COMMANDS),
     "version 1": sealed(v=b"1", c=COMMANDS),
@@ -292,7 +308,7 @@ DEAD_LETTERS = {
     "sealed with another key": messages.command_entry(OTHER_DEPLOYMENT, ONE, BATCH),
     "of another sale's inbox": messages.sealed(DEPLOYMENT, messages.COMMAND, inbox_of(2), {b"v": b"2", b"c": COMMANDS}),
     "a reply": messages.sealed(DEPLOYMENT, messages.REPLY, INBOX, {b"v": b"2", b"c": COMMANDS}),
-    "another payload": {**GOOD, b"c": encode_commands(CommandBatch(REPLIES, 6000, BATCH.commands))},
+    "another payload": {**GOOD, b"c": encode_commands(CommandBatch(REPLIES, 6000, END_MS, BATCH.commands))},
     "another version": {**GOOD, b"v": b"3"},
     "one field more": {**GOOD, b"x": b""},
 }

@@ -48,10 +48,10 @@ class ValkeyTable:
         return store.Leases(DEPLOYMENT, self._client, LEASE_SECONDS)
 
     async def seconds_left(self, key: str) -> float:
-        return max(0.0, await call_redis(self._client.pttl, DEPLOYMENT.key(key)) / 1000)
+        return max(0.0, await call_redis(self._client, self._client.pttl, DEPLOYMENT.key(key)) / 1000)
 
     async def set_seconds_left(self, key: str, seconds: float) -> None:
-        await call_redis(self._client.pexpire, DEPLOYMENT.key(key), int(seconds * 1000))
+        await call_redis(self._client, self._client.pexpire, DEPLOYMENT.key(key), int(seconds * 1000))
 
 
 @asynccontextmanager
@@ -176,6 +176,19 @@ async def test_nothing_is_asked_of_nothing(open_table: OpenTable) -> None:
         assert await ann.acquire([]) == []
         assert await ann.renew([]) == []
         await ann.release([])
+
+
+async def test_a_demoted_server_loses_the_connections_of_its_leases(valkey: EmbeddedValkey) -> None:
+    async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=1) as client:
+        ann = ValkeyTable(client).leases_of("ann")
+        assert await ann.acquire(["k"]) == ["k"]
+        before = await call_redis(client, client.client_id)
+        await call_redis(client, client.replicaof, "127.0.0.1", 1)
+        with pytest.raises(OutcomeUnknown, match="read only"):
+            await ann.renew(["k"])
+        await call_redis(client, client.replicaof, "NO", "ONE")
+        assert await call_redis(client, client.client_id) != before
+        assert await ann.renew(["k"]) == ["k"]
 
 
 async def test_a_lease_whose_answer_was_lost_is_found_by_asking_again(valkey: EmbeddedValkey) -> None:
