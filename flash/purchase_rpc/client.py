@@ -30,7 +30,7 @@ from flash.actors.mailbox import Mailbox
 from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
-from flash.purchase_rpc import messages
+from flash.purchase_rpc import messages, wrong_types
 from flash.purchase_rpc.payloads import CommandBatch
 from flash.purchase_rpc.records import ANSWERED, GIVEN_UP, QUEUED, SENDING, SENT, Entry, Record
 from flash.purchase_rpc.reply_reader import ReplyReader
@@ -153,7 +153,7 @@ class PurchaseClient:
             adds.append(("XADD", inbox, "*", *flat(fields)))
             adds.append(("PEXPIRE", inbox, _INBOX_MS))
             seals.append(fields[messages.SEAL_FIELD])
-        ids: list[bytes] = (await self._sender.execute(*adds))[::2]
+        ids: list[bytes] = (await wrong_types.execute(self._sender, *adds))[::2]
         for records, seal, entry_id in zip(batches, seals, ids, strict=True):
             self._note_entry(entry_id, seal, records)
 
@@ -234,7 +234,9 @@ class PurchaseClient:
         now = trio.current_time()
         expired = [entry for entry in self._entries if entry.expires_at <= now]
         if expired:
-            await self._sender.execute(*(("XDEL", self._inbox(entry.sale_id), entry.id) for entry in expired))
+            await wrong_types.execute(
+                self._sender, *(("XDEL", self._inbox(entry.sale_id), entry.id) for entry in expired)
+            )
         self._forget(expired)
 
     async def _add_vanished_again(self) -> None:
@@ -242,8 +244,8 @@ class PurchaseClient:
         entries = list(self._entries)
         if not entries:
             return
-        found = await self._sender.execute(
-            *(("XRANGE", self._inbox(entry.sale_id), entry.id, entry.id) for entry in entries)
+        found = await wrong_types.execute(
+            self._sender, *(("XRANGE", self._inbox(entry.sale_id), entry.id, entry.id) for entry in entries)
         )
         vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(here)]
         await self._add([records for entry in vanished if (records := entry.sent())])

@@ -8,12 +8,14 @@ carried on with Trio's in between: it is for the age of entries, and no host's w
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import trio
 
 from flash.errors import FlashError
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import Entries, RedisCommand, ms_of, streams_of
+from flash.purchase_rpc.wrong_types import move_aside
+from flash.stores.redis_link import Entries, RedisCommand, WrongType, ms_of, streams_of
 
 _CHECK_SECONDS = 0.5
 
@@ -29,13 +31,23 @@ class PrimaryReader:
         self._checked_at = -math.inf
         self._offset_ms: float | None = None
 
-    async def read(self, xread: RedisCommand, *before: RedisCommand, block_ms: int) -> list[tuple[bytes, Entries]]:
-        """What the XREAD has found, after the commands `before` it. Raises `Unavailable` or `OutcomeUnknown`."""
+    async def read(
+        self, positions: Mapping[str, bytes], *before: RedisCommand, entries_max: int, block_ms: int
+    ) -> list[tuple[bytes, Entries]]:
+        """Up to `entries_max` entries of each stream after its position; the commands `before` are performed first.
+
+        Waits up to `block_ms` for the first one. Raises `Unavailable` or `OutcomeUnknown`.
+        """
+        keys: RedisCommand = (*positions, *positions.values())
+        xread: RedisCommand = ("XREAD", "COUNT", entries_max, "BLOCK", block_ms, "STREAMS", *keys)
         self.heard_at = min(self.heard_at, trio.current_time())
         try:
             if trio.current_time() - self._checked_at >= _CHECK_SECONDS:
                 await self._check()
             *_, answer = await self._link.execute(*before, xread, block_seconds=block_ms / 1000)
+        except WrongType:
+            await move_aside(self._link, positions)
+            return []
         except FlashError:
             # The next read may meet another server.
             self._checked_at, self._offset_ms = -math.inf, None

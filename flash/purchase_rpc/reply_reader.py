@@ -62,9 +62,10 @@ class ReplyReader:
 
     async def _read(self, last: bytes, read: list[bytes]) -> Entries:
         """The entries after `last`. Those that were `read` before are deleted in the same round trip."""
-        xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", _READ_BLOCK_MS, "STREAMS", self._key, last)
         delete: list[RedisCommand] = [("XDEL", self._key, *read)] if read else []
-        streams = await self._reader.read(xread, *delete, block_ms=_READ_BLOCK_MS)
+        streams = await self._reader.read(
+            {self._key: last}, *delete, entries_max=_READ_ENTRIES, block_ms=_READ_BLOCK_MS
+        )
         return streams[0][1] if streams else []
 
     @property

@@ -19,7 +19,7 @@ from flash.actors.mailbox import Mailbox
 from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
-from flash.purchase_rpc import messages
+from flash.purchase_rpc import messages, wrong_types
 from flash.purchase_rpc.payloads import COMMANDS_MAX, CommandBatch
 from flash.purchase_rpc.primary_reader import PrimaryReader
 from flash.purchase_rpc.stream_link import StreamLink
@@ -51,14 +51,20 @@ class _Inbox:
     mailbox: Mailbox[Delivery]
     last: bytes = b"0"
     quiet_since: float = 0.0
-    held: set[bytes] = field(default_factory=set)
-    """Ids of the entries that were delivered and are not answered: reading from the beginning meets them again."""
+    held: dict[bytes, _Entry] = field(default_factory=dict)
+    """What was delivered and is not answered, by its id: reading from the beginning meets it again."""
+
+    def is_held(self, entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
+        """A Redis that has lost its data gives ids out again; no two entries have the same seal."""
+        held = self.held.get(entry_id)
+        return held is not None and held.seal == fields.get(messages.SEAL_FIELD)
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
     inbox: _Inbox
     id: bytes
+    seal: bytes
     version: int
     unanswered: int
 
@@ -106,7 +112,7 @@ class PurchaseServer:
 
     async def notify(self) -> None:
         """Wake up every host's reader, ours too: a sale or a lease has changed."""
-        await self._writer.execute(("XADD", self._wake_up_key, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
+        await wrong_types.execute(self._writer, ("XADD", self._wake_up_key, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
         """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it."""
@@ -117,9 +123,10 @@ class PurchaseServer:
             if outcome is not None:
                 replies[delivery.reply_to, entry.version].append((delivery.number, outcome))
             entry.unanswered -= 1
-            if not entry.unanswered:
+            # It is done, unless its id belongs to another one by now.
+            if not entry.unanswered and entry.inbox.held.get(entry.id) is entry:
+                del entry.inbox.held[entry.id]
                 done[entry.inbox.key].append(entry.id)
-                entry.inbox.held.discard(entry.id)
         commands: list[RedisCommand] = []
         for (key, version), outcomes in replies.items():
             reply = messages.reply_entry(self._deployment, key, version, outcomes)
@@ -127,7 +134,7 @@ class PurchaseServer:
             commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
         if commands:
-            await self._writer.execute(*commands)
+            await wrong_types.execute(self._writer, *commands)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -157,14 +164,13 @@ class PurchaseServer:
     async def _read(self, positions: dict[str, bytes], block_ms: int) -> list[tuple[str, Entries]]:
         """What has come since `positions`."""
         positions = {**positions, self._wake_up_key: self._wake_up_last}
-        keys: RedisCommand = (*positions, *positions.values())
-        xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", block_ms, "STREAMS", *keys)
-        return [(key.decode(), entries) for key, entries in await self._reader.read(xread, block_ms=block_ms)]
+        streams = await self._reader.read(positions, entries_max=_READ_ENTRIES, block_ms=block_ms)
+        return [(key.decode(), entries) for key, entries in streams]
 
     async def _deliver(self, inbox: _Inbox, entries: Entries) -> None:
         inbox.quiet_since = trio.current_time()
         for entry_id, fields in entries:
-            if entry_id not in inbox.held:
+            if not inbox.is_held(entry_id, fields):
                 await self._deliver_entry(inbox, entry_id, fields)
             inbox.last = entry_id  # one by one: if a dead letter cannot be moved, those behind it are read again
 
@@ -186,8 +192,8 @@ class PurchaseServer:
             log.error("sale %d: entry %r is a dead letter: %s", inbox.sale_id, entry_id, error)
             await self._move_to_dead_letters(inbox, entry_id, fields)
             return
-        entry = _Entry(inbox, entry_id, version, len(batch.commands))
-        inbox.held.add(entry_id)
+        entry = _Entry(inbox, entry_id, fields[messages.SEAL_FIELD], version, len(batch.commands))
+        inbox.held[entry_id] = entry
         expires_at = trio.current_time() + self._left_ms(entry_id, batch) / 1000
         for number, command in batch.commands:
             inbox.mailbox.put_nowait(Delivery(command, expires_at, number, batch.reply_to, entry))
@@ -201,7 +207,8 @@ class PurchaseServer:
 
     async def _move_to_dead_letters(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         key = messages.dead_letter_key(self._deployment, inbox.sale_id)
-        await self._writer.execute(
+        await wrong_types.execute(
+            self._writer,
             ("XADD", key, "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat(fields)),
             ("PEXPIRE", key, _DEAD_LETTERS_MS),
             ("XDEL", inbox.key, entry_id),

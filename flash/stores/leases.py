@@ -14,20 +14,22 @@ from redis.asyncio import Redis
 from flash.deployment import Deployment
 from flash.stores.redis import call_redis
 
+# A key that somebody has written over is nobody's lease: it is of another type (then `pcall` returns a table), or it
+# has no expiry, which every lease has. SET replaces either.
 _ACQUIRE = """
-local owner = redis.call('GET', KEYS[1])
-if not owner or owner == ARGV[1] then
+local owner = redis.pcall('GET', KEYS[1])
+if not owner or type(owner) == 'table' or owner == ARGV[1] or redis.call('PTTL', KEYS[1]) == -1 then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return 1
 end
 return 0
 """
 _RENEW = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0
 """
 _RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 

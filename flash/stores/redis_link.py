@@ -29,6 +29,10 @@ class _Replaced(Exception):
     """The server at the other end of this connection is not the one to ask any more."""
 
 
+class WrongType(OutcomeUnknown):
+    """A key holds something else than a command expects. The commands around it were performed."""
+
+
 class RedisLink:
     """Connects when first used, so Redis may be away. Its users take turns.
 
@@ -53,7 +57,7 @@ class RedisLink:
         """Send `commands` in one piece and return their answers, in order.
 
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be
-        asked and `OutcomeUnknown` if an answer was lost or is an error.
+        asked and `OutcomeUnknown` if an answer was lost or is an error (`WrongType` if it says so).
         """
         await self._take_turn()
         try:
@@ -73,7 +77,7 @@ class RedisLink:
             self._turn.release()
         for answer in answers:
             if isinstance(answer, hiredis.ReplyError):
-                raise OutcomeUnknown(f"Redis refused: {answer}")
+                raise refusal(str(answer))
         return answers
 
     async def _take_turn(self) -> None:
@@ -134,6 +138,11 @@ def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
     if address.database:
         commands.append(("SELECT", address.database))
     return (*commands, ("CLIENT", "SETNAME", CLIENT_NAME))
+
+
+def refusal(error: str) -> OutcomeUnknown:
+    """What to raise for an error among the answers."""
+    return (WrongType if error.startswith("WRONGTYPE") else OutcomeUnknown)(f"Redis refused: {error}")
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]

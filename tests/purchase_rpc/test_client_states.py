@@ -345,6 +345,54 @@ async def test_at_a_stop_only_what_was_never_sent_is_called_not_started(mock_clo
         assert told == [OutcomeUnknown, OutcomeUnknown, Unavailable, Unavailable]
 
 
+async def test_an_inbox_of_another_type_costs_no_sale_anything(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        thaw = world.freeze()
+        await world.ask(9)
+        world.ask_nowait(2)
+        await world.ask(4, sale=2)
+        world.redis.perform(("SET", inbox_of(1), "not a stream"))
+        thaw()
+        await wait_all_tasks_blocked()
+        assert set(world.leader.request_ids()) == set(ids(9, 2, 4))
+        await world.answer_all()
+        await world.advance(SWEEP_SECONDS)
+        assert [type(world.results[number]) for number in (9, 2, 4)] == [Refused, Sold, Sold]
+        await world.ask(6)
+        world.redis.perform(("DEL", inbox_of(1)))
+        world.redis.perform(("SET", inbox_of(1), "again"))
+        await world.advance(SWEEP_SECONDS)
+        assert world.leader.request_ids() == ids(6), "its entry has vanished, and stands in an inbox again"
+
+
+async def test_replies_are_read_again_when_somebody_has_written_over_their_stream(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, _, batch),) = world.leader.entries()
+        world.redis.perform(("SET", batch.reply_to, "not a stream"))
+        await world.advance(1.5)
+        await world.answer_all()
+        assert isinstance(world.results[2], Sold)
+
+
+@pytest.mark.parametrize("error", [LOST, AWAY], ids=["lost", "away"])
+async def test_what_was_added_beside_an_inbox_of_another_type_is_not_called_not_started(
+    mock_clock: MockClock, error: FlashError
+) -> None:
+    async with a_world(mock_clock) as world:
+
+        async def fail(_name: str, commands: tuple[object, ...]) -> None:
+            if any(isinstance(command, tuple) and command[0] == "TYPE" for command in commands):
+                raise error
+
+        world.redis.perform(("SET", inbox_of(1), "not a stream"))
+        world.sender.faults.on_before = fail
+        world.ask_nowait(2)
+        await world.ask(4, sale=2)
+        assert world.leader.redis.entries(inbox_of(2))
+        assert [type(world.results[number]) for number in (2, 4)] == [OutcomeUnknown, OutcomeUnknown]
+
+
 # When the receipt is final
 
 

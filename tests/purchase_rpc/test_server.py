@@ -349,16 +349,46 @@ async def test_a_dead_letter_that_cannot_be_moved_is_met_again_with_all_that_sta
             assert await nothing_comes(mailbox, QUIET_SECONDS), "what stood before it was delivered once"
 
 
-async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_gone(
+async def test_an_inbox_of_another_type_is_moved_aside_and_stops_no_other_sale(
     new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_site(new_link) as site:
-        await site.link.execute(("SET", INBOX, "not a stream"))
-        with site.server.open(ONE) as mailbox:
-            await until(lambda: "cannot read inboxes" in caplog.text)
-            await site.link.execute(("DEL", INBOX))
+        with site.server.open(ONE) as mailbox, site.server.open(TWO) as other:
             await site.add(1)
-            assert numbers(await take(mailbox, 1)) == [1]
+            (delivery,) = await take(mailbox, 1)
+            await site.link.execute(("DEL", INBOX), ("SET", INBOX, "not a stream"))
+            await site.add(2, sale=TWO)
+            assert numbers(await take(other, 1)) == [2]
+            await until(lambda: "wrong_type" in caplog.text)
+            await site.add(3)
+            assert numbers(await take(mailbox, 1)) == [3]
+            assert await site.link.execute(("TYPE", f"{INBOX}:wrong_type")) == [b"string"]
+            await site.link.execute(("DEL", INBOX), ("SET", INBOX, "again"))
+            await site.server.send([(delivery, SOLD_OUT)])
+            assert (await site.replies())[-1] == [(1, SOLD_OUT)]
+
+
+@pytest.mark.parametrize("name", ["replies", "dead letters", "wake-up stream"])
+async def test_no_key_of_another_type_ends_a_term(new_link: NewLink, clock: MockClock, name: str) -> None:
+    key = {
+        "replies": REPLIES,
+        "dead letters": messages.dead_letter_key(DEPLOYMENT, ONE),
+        "wake-up stream": messages.wake_up_key(DEPLOYMENT),
+    }[name]
+    async with a_site(new_link) as site:
+        await site.link.execute(("DEL", key), ("SET", key, "not a stream"))
+        await site.add_raw(DEAD_LETTERS["unsealed"])
+        await site.add(1)
+        await site.add(2, reply_to=OTHER_REPLIES)
+        with site.server.open(ONE) as mailbox:
+            deliveries = await take(mailbox, 2)
+            await site.server.send([(delivery, SOLD_OUT) for delivery in deliveries])
+            await site.server.notify()
+            await until(lambda: site.woken)
+        assert (await site.replies())[-1] == [(1, SOLD_OUT)]
+        assert (await site.replies(OTHER_REPLIES))[-1] == [(2, SOLD_OUT)]
+        assert await site.dead_letters() == [DEAD_LETTERS["unsealed"]]
+        assert await site.standing() == []
 
 
 async def test_a_notification_wakes_up_every_process_once(new_link: NewLink, clock: MockClock) -> None:

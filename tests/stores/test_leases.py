@@ -178,6 +178,21 @@ async def test_nothing_is_asked_of_nothing(open_table: OpenTable) -> None:
         await ann.release([])
 
 
+@pytest.mark.parametrize("kind", ["list", "string"])
+async def test_a_lease_that_somebody_has_written_over_is_nobodys(valkey: EmbeddedValkey, kind: str) -> None:
+    async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5) as client:
+        table = ValkeyTable(client)
+        ann, bob = table.leases_of("ann"), table.leases_of("bob")
+        assert await ann.acquire(["k", "other"]) == ["k", "other"]
+        await call_redis(client, client.delete, DEPLOYMENT.key("k"))
+        write = client.rpush if kind == "list" else client.set
+        await call_redis(client, write, DEPLOYMENT.key("k"), "not a token")
+        assert await ann.renew(["k", "other"]) == ["other"]
+        await ann.release(["k"])
+        assert await bob.acquire(["other", "k"]) == ["k"]
+        assert await table.seconds_left("k") == ALMOST
+
+
 async def test_a_demoted_server_loses_the_connections_of_its_leases(valkey: EmbeddedValkey) -> None:
     async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=1) as client:
         ann = ValkeyTable(client).leases_of("ann")
