@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import orjson
 import pytest
@@ -69,9 +70,14 @@ def unreadable_entries(deployment: Deployment) -> list[messages.Fields]:
     ]
 
 
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
 @asynccontextmanager
 async def crowded_sale(
-    postgres: str, valkey: EmbeddedValkey, *, web: int = 1, inventory: int = 2, **settings: str
+    postgres: str, valkey: HasUrl, *, web: int = 1, inventory: int = 2, **settings: str
 ) -> AsyncIterator[tuple[Cluster, Crowd]]:
     """A cluster and a crowd that has bought a third of the sale. At the end of the block, all of it must be sold."""
     settings = {**QUICK, "FLASH_SALE_SIZE": str(SIZE), "FLASH_REQUEST_TIMEOUT": str(REQUEST_SECONDS), **settings}

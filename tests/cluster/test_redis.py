@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import AsyncExitStack
 
+import pytest
 import redis
 import trio
 
@@ -12,8 +14,9 @@ from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.purchase_rpc import messages
 from flash.testing.client import Client
 from flash.testing.cluster import QUICK, running_cluster, until
-from flash.testing.stores import fresh_database
+from flash.testing.stores import fresh_database, running_valkey
 from tests.cluster.history import Crowd, History, verify
+from tests.cluster.test_faults import RECOVERY_SECONDS, crowded_sale, expect_503, used_code
 from tests.deployments import deployment_of
 
 SIZE = 100
@@ -83,3 +86,118 @@ async def test_what_is_written_into_the_streams_by_strangers_changes_nothing(
             leader.resume()
         assert answers == [200]
         await verify(history, postgres, sold_out=False)
+
+
+async def test_keys_of_the_wrong_type_cost_a_moment_and_no_purchase(postgres: str, valkey: EmbeddedValkey) -> None:
+    async with crowded_sale(postgres, valkey) as (cluster, crowd):
+        deployment = await deployment_of(postgres)
+        epoch, _ = await cluster.term_of()
+        with redis.from_url(valkey.url) as stranger:
+            (replies,) = stranger.scan_iter(deployment.key("{web:*"))
+            wake_up, lease = messages.wake_up_key(deployment), deployment.key(messages.lease_key(ONE))
+            for key in (messages.inbox_key(deployment, ONE), replies.decode(), wake_up, lease):
+                stranger.delete(key)
+                stranger.rpush(key, "not what belongs here")
+                assert crowd.sold < crowd.size
+                await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
+        assert (await cluster.term_of())[0] <= epoch + 1, "only the lease may have ended a term"
+
+
+async def test_a_404_after_retry_after_is_final_although_redis_was_frozen_with_the_command_in_it(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    history = History()
+    settings = {"FLASH_REQUEST_TIMEOUT": "3", "FLASH_DATABASE_TIMEOUT": "0.5", "FLASH_REDIS_TIMEOUT": "0.5"}
+    async with running_cluster(postgres, valkey.url, web=1, inventory=1, **QUICK, **settings) as (cluster, addresses):
+        async with Client(addresses[0]) as client:
+            code = await history.checkout(client, "ann", 7)
+            other = await history.checkout(client, "bob", 8)
+            assert code is not None
+            assert other is not None
+            await history.purchase(client, other)
+            leader = await cluster.leader_of()
+            leader.pause()  # so that it is Redis that holds the command, not the leader
+            valkey.pause()
+            answer = await client.post(f"/purchase?code={code}")
+            assert (answer.status, answer.json()["code"]) == (503, "outcome_unknown")
+            promised = int(answer.header(b"retry-after") or b"0")
+            assert promised >= 3 + 0.5 + 0.5 - 2.2, "what is left of the command's life, and the leader's last commit"
+            await trio.sleep(promised)
+            assert (await client.get(f"/purchases/{code}")).status == 404
+            valkey.resume()
+            inbox = messages.inbox_key(await deployment_of(postgres), ONE)
+            with redis.from_url(valkey.url) as looking:
+                await until(lambda: looking.xlen(inbox))  # now that it can
+                leader.resume()
+                await until(lambda: not looking.xlen(inbox))
+            receipt = await client.get(f"/purchases/{code}")
+            assert (receipt.status, receipt.json()["code"]) == (404, "not_purchased")
+        await verify(history, postgres, sold_out=False)
+
+
+class Forwarder:
+    """What stands between a deployment and its Redis, as a virtual address does. Connections stay where they are."""
+
+    def __init__(self, target: EmbeddedValkey) -> None:
+        self.target = target
+        self.url = ""
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.url = f"redis://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        task_status.started()
+        await trio.serve_listeners(self._serve, listeners)
+
+    async def _serve(self, client: trio.SocketStream) -> None:
+        try:
+            async with (
+                client,
+                await trio.open_unix_socket(str(self.target.socket)) as server,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(self._copy, client, server, nursery.cancel_scope)
+                nursery.start_soon(self._copy, server, client, nursery.cancel_scope)
+        except* (trio.BrokenResourceError, OSError):
+            pass  # the other end notices that its connection is gone
+
+    async def _copy(self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope) -> None:
+        async for data in source:
+            await sink.send_all(data)
+        both.cancel()
+
+
+def listen_on(client: redis.Redis) -> int:
+    """Let a Valkey listen on a free TCP port as well, for its replica."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    client.config_set("repl-diskless-sync-delay", 0)
+    client.config_set("bind", "127.0.0.1")
+    client.config_set("port", port)
+    return port
+
+
+@pytest.mark.parametrize("is_replicated", [True, False], ids=["by its replica", "by an empty one"])
+async def test_a_replaced_redis_costs_two_seconds_and_no_restart(
+    postgres: str, valkey: EmbeddedValkey, is_replicated: bool
+) -> None:
+    with running_valkey() as successor:
+        forwarder = Forwarder(valkey)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(forwarder.run)
+            async with crowded_sale(postgres, forwarder, web=2) as (cluster, crowd):
+                with redis.from_url(valkey.url) as old, redis.from_url(successor.url) as new:
+                    if is_replicated:
+                        new.replicaof("127.0.0.1", listen_on(old))
+                        await until(lambda: new.info("replication")["master_link_status"] == "up")
+                        new.replicaof("NO", "ONE")
+                    old.replicaof("127.0.0.1", listen_on(new))
+                    async with Client(crowd.addresses[0]) as client:
+                        await expect_503(client, used_code(crowd), within_seconds=3)
+                    sold_while_demoted = crowd.sold
+                    await trio.sleep(1.0)
+                    assert crowd.sold == sold_while_demoted < crowd.size, "a demoted server takes no command"
+                    forwarder.target = successor
+                    await crowd.wait_fresh_sales(seconds=2.0)
+                assert all("Traceback" not in process.log for process in cluster.processes)
+            nursery.cancel_scope.cancel()
