@@ -31,6 +31,7 @@ from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages, wrong_types
+from flash.purchase_rpc.expiry import Expiry
 from flash.purchase_rpc.payloads import CommandBatch
 from flash.purchase_rpc.records import ANSWERED, GIVEN_UP, QUEUED, SENDING, SENT, Entry, Record
 from flash.purchase_rpc.reply_reader import ReplyReader
@@ -47,8 +48,8 @@ _DEAF_SECONDS = 2.0
 """After this long without an answer from Redis, it is treated as down."""
 SWEEP_SECONDS = 0.5
 _INBOX_MS = 120_000
-"""How long each entry keeps its inbox alive. By then every command in it has expired, so a sale that is over leaves no
-key behind."""
+"""How long an entry keeps its inbox alive, or up to half a second less. By then every command in it has expired, so a
+sale that is over leaves no key behind."""
 
 
 class PurchaseClient:
@@ -80,7 +81,8 @@ class PurchaseClient:
         self._numbers = count(1)
         self._table: dict[int, Record] = {}  # by number, therefore in order of `expires_at`
         self._outbox: Mailbox[Record] = Mailbox(waiting_max)
-        self._entries: dict[Entry, None] = {}  # those that may still stand in an inbox: an ordered set
+        self._entries: dict[Entry, None] = {}  # those that may still stand in an inbox, in order of `added_at`
+        self._expiry = Expiry(_INBOX_MS)
         self._warn = ThrottledLogger(log)
 
     async def ask(self, command: Command) -> Outcome:
@@ -146,15 +148,19 @@ class PurchaseClient:
         if not batches:
             return
         redis_ms = await self._redis_ms()
-        adds: list[RedisCommand] = []
+        adds, expiries = list[RedisCommand](), list[RedisCommand]()
         seals: list[bytes] = []
         for records in batches:
             inbox, fields = self._entry_of(records, redis_ms)
             adds.append(("XADD", inbox, "*", *flat(fields)))
-            adds.append(("PEXPIRE", inbox, _INBOX_MS))
+            expiries += self._expiry.prolong(inbox)
             seals.append(fields[messages.SEAL_FIELD])
-        ids: list[bytes] = (await wrong_types.execute(self._sender, *adds))[::2]
-        for records, seal, entry_id in zip(batches, seals, ids, strict=True):
+        try:
+            ids = await wrong_types.execute(self._sender, *adds, *expiries)
+        except FlashError:
+            self._expiry.forget()
+            raise
+        for records, seal, entry_id in zip(batches, seals, ids, strict=False):  # the rest are answers to PEXPIRE
             self._note_entry(entry_id, seal, records)
 
     async def _redis_ms(self) -> float:
@@ -184,7 +190,7 @@ class PurchaseClient:
         open_records = [record for record in records if record.state is not ANSWERED]
         if not open_records:
             return
-        entry = Entry(entry_id, seal, open_records)
+        entry = Entry(entry_id, seal, open_records, trio.current_time())
         self._entries[entry] = None
         for record in open_records:
             record.entry = entry
@@ -241,7 +247,8 @@ class PurchaseClient:
 
     async def _add_vanished_again(self) -> None:
         """An entry that is gone will not be answered any more: its SENT records need another one."""
-        entries = list(self._entries)
+        just_now = trio.current_time() - SWEEP_SECONDS
+        entries = list(takewhile(lambda entry: entry.added_at <= just_now, self._entries))
         if not entries:
             return
         found = await wrong_types.execute(

@@ -20,6 +20,7 @@ from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
 from flash.purchase_rpc import messages, wrong_types
+from flash.purchase_rpc.expiry import Expiry
 from flash.purchase_rpc.payloads import COMMANDS_MAX, CommandBatch
 from flash.purchase_rpc.primary_reader import PrimaryReader
 from flash.purchase_rpc.stream_link import StreamLink
@@ -41,7 +42,7 @@ _DEAD_LETTERS_MS = 7 * 86_400_000
 """How long dead letters are kept for somebody to look at."""
 _RETRY_SECONDS = 0.2
 _REPLY_STREAM_MS = 60_000
-"""How long each reply keeps its stream alive, and so how long the stream may outlive its web process."""
+"""How long a reply keeps its stream alive, or up to half a second less: so long may it outlive its web process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,6 +97,7 @@ class PurchaseServer:
         self._open: dict[str, _Inbox] = {}
         self._wake_up_key = messages.wake_up_key(deployment)
         self._wake_up_last = b"0"
+        self._expiry = Expiry(_REPLY_STREAM_MS)
         self._warn = ThrottledLogger(log)
         self._warn_of_version = ThrottledLogger(log)
 
@@ -131,7 +133,7 @@ class PurchaseServer:
         for (key, version), outcomes in replies.items():
             reply = messages.reply_entry(self._deployment, key, version, outcomes)
             commands.append(("XADD", key, "*", *flat(reply)))
-            commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
+            commands += self._expiry.prolong(key)
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
         if commands:
             await wrong_types.execute(self._writer, *commands)

@@ -181,23 +181,26 @@ def listen_on(client: redis.Redis) -> int:
 async def test_a_replaced_redis_costs_two_seconds_and_no_restart(
     postgres: str, valkey: EmbeddedValkey, is_replicated: bool
 ) -> None:
-    with running_valkey() as successor:
-        forwarder = Forwarder(valkey)
+    forwarder = Forwarder(valkey)
+    with (
+        running_valkey() as successor,
+        redis.from_url(valkey.url) as old,
+        redis.from_url(successor.url) as new,
+    ):
+        if is_replicated:
+            new.replicaof("127.0.0.1", listen_on(old))
+            await until(lambda: new.info("replication")["master_link_status"] == "up")
         async with trio.open_nursery() as nursery:
             await nursery.start(forwarder.run)
             async with crowded_sale(postgres, forwarder, web=2) as (cluster, crowd):
-                with redis.from_url(valkey.url) as old, redis.from_url(successor.url) as new:
-                    if is_replicated:
-                        new.replicaof("127.0.0.1", listen_on(old))
-                        await until(lambda: new.info("replication")["master_link_status"] == "up")
-                        new.replicaof("NO", "ONE")
-                    old.replicaof("127.0.0.1", listen_on(new))
-                    async with Client(crowd.addresses[0]) as client:
-                        await expect_503(client, used_code(crowd), within_seconds=3)
-                    sold_while_demoted = crowd.sold
-                    await trio.sleep(1.0)
-                    assert crowd.sold == sold_while_demoted < crowd.size, "a demoted server takes no command"
-                    forwarder.target = successor
-                    await crowd.wait_fresh_sales(seconds=2.0)
+                new.replicaof("NO", "ONE")
+                old.replicaof("127.0.0.1", listen_on(new))
+                async with Client(crowd.addresses[0]) as client:
+                    await expect_503(client, used_code(crowd), within_seconds=3)
+                sold_while_demoted = crowd.sold
+                await trio.sleep(1.0)
+                assert crowd.sold == sold_while_demoted < crowd.size, "a demoted server takes no command"
+                forwarder.target = successor
+                await crowd.wait_fresh_sales(seconds=2.0)
                 assert all("Traceback" not in process.log for process in cluster.processes)
             nursery.cancel_scope.cancel()

@@ -29,8 +29,8 @@ SALES = (1, 2)
 WAITING_MAX = 6
 TIMEOUT_SECONDS = 5.0
 LINK_SECONDS = 1.0
-CALM_SECONDS = 1.2
-"""Two sweeps of the client, in the worst case one of which has just begun to fail."""
+CALM_SECONDS = 1.7
+"""Three sweeps of the client: in the worst case one has just begun to fail, and the next finds entries too young."""
 
 
 @dataclass

@@ -24,8 +24,8 @@ from tests.purchase_rpc.leader import END_MS, Leader, a_command, inbox_of
 
 TIMEOUT_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
-SWEEP_SECONDS = 0.6
-"""A little longer than the client takes to look after its entries."""
+SWEEP_SECONDS = 1.1
+"""A little longer than the client takes to look after an entry."""
 LOST, AWAY = OutcomeUnknown("lost"), Unavailable("not there")
 
 
@@ -170,7 +170,7 @@ async def test_a_command_whose_entry_has_vanished_is_added_again_under_its_reque
         assert sorted(world.leader.request_ids()) == ids(1, 2, 3)
         ((_, _, after), *_) = world.leader.entries()
         assert sorted(after.commands, key=str) == sorted(before.commands, key=str)
-        assert before.ttl_ms - 700 <= after.ttl_ms < before.ttl_ms, "nobody waits any longer because of that"
+        assert before.ttl_ms - 1200 <= after.ttl_ms < before.ttl_ms, "nobody waits any longer because of that"
         await world.advance(SWEEP_SECONDS)
         assert len(world.leader.request_ids()) == 3, "what is there is not added once more"
         await world.answer_all()
@@ -391,6 +391,45 @@ async def test_what_was_added_beside_an_inbox_of_another_type_is_not_called_not_
         await world.ask(4, sale=2)
         assert world.leader.redis.entries(inbox_of(2))
         assert [type(world.results[number]) for number in (2, 4)] == [OutcomeUnknown, OutcomeUnknown]
+
+
+async def test_an_inbox_is_prolonged_twice_a_second_and_not_with_each_entry(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        sent: list[object] = []
+
+        async def note(_name: str, commands: tuple[object, ...]) -> None:
+            sent.extend(command[0] for command in commands if isinstance(command, tuple))
+
+        world.sender.faults.on_before = note
+        for number in range(1, 21):
+            await world.ask(number)
+            await world.advance(0.1)
+        assert sent.count("XADD") == 20
+        assert 3 <= sent.count("PEXPIRE") <= 5
+        assert 119_000 <= world.redis.perform(("PTTL", inbox_of(1))) <= 120_000
+        world.redis.lose_everything()
+        await world.ask(21)
+        await world.advance(0.6)
+        await world.ask(22)
+        assert world.redis.perform(("PTTL", inbox_of(1))) == 120_000, "a Redis without its data is told again"
+
+
+async def test_only_entries_that_have_waited_for_a_while_are_looked_after(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        looked: list[object] = []
+
+        async def note(_name: str, commands: tuple[object, ...]) -> None:
+            looked.extend(command for command in commands if isinstance(command, tuple) and command[0] == "XRANGE")
+
+        world.sender.faults.on_before = note
+        for number in range(1, 21):
+            await world.ask(number)
+            await world.advance(0.1)
+            await world.answer_all()
+        assert looked == [], "what is answered in time costs nothing"
+        await world.ask(21)
+        await world.advance(SWEEP_SECONDS)
+        assert looked
 
 
 # When the receipt is final
