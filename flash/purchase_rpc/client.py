@@ -14,6 +14,9 @@ under the same request ids, which makes that safe. An entry that expires unanswe
 added it. Neither happens to an entry whose XADD was applied but whose id was lost on the way back: it stands until a
 leader takes it or its inbox expires (`_INBOX_MS` after the latest entry). So a sale that nobody leads leaves nothing
 behind here, and nothing in Redis after that time.
+
+No leader decides a command after its `expires_at`, whenever Redis adds it. So whoever is told that nobody knows is told
+as well when the receipt will: `retry_after_seconds` later, one that is not there is final.
 """
 
 from __future__ import annotations

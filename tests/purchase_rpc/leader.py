@@ -60,6 +60,7 @@ class Leader:
         return [
             (sale, entry_id, messages.read_commands(DEPLOYMENT, sale, fields))
             for sale in self._sales
+            if self.redis.perform(("TYPE", inbox_of(sale))) == b"stream"
             for entry_id, fields in self.redis.entries(inbox_of(sale))
         ]
 

@@ -14,14 +14,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flash.domain import Outcome, RequestId, SaleId
+from flash.domain import Outcome, Refusal, Refused, RequestId, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
 from flash.purchase_rpc.records import SENT
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
-from tests.deployments import DEPLOYMENT
+from tests.deployments import DEPLOYMENT, OTHER_DEPLOYMENT
 from tests.purchase_rpc.leader import Leader, a_command, inbox_of
 from tests.purchase_rpc.virtual import VirtualTrio
 
@@ -128,6 +128,23 @@ class ClientMachine(RuleBasedStateMachine):
         entries = self.trio.do(self.leader.entries)
         entry = data.draw(st.sampled_from(entries), label="entry")
         self.trio.do(partial(self.leader.answer, entry, most, is_lost=is_lost))
+
+    @precondition(lambda self: self.trio.do(self.leader.entries))
+    @rule(data=st.data())
+    def a_stranger_answers(self, data: st.DataObject) -> None:
+        """It knows all that stands in Redis, and not the message key."""
+        _, _, batch = data.draw(st.sampled_from(self.trio.do(self.leader.entries)), label="entry")
+        outcomes: list[tuple[int, Outcome]] = [(number, Refused(Refusal.SOLD_OUT)) for number, _ in batch.commands]
+        forged = messages.reply_entry(OTHER_DEPLOYMENT, batch.reply_to, messages.VERSION, outcomes)
+        self.trio.do(partial(self.leader.add, batch.reply_to, forged))
+
+    @rule(sale=st.sampled_from(SALES))
+    def a_stranger_writes_over_an_inbox(self, sale: int) -> None:
+        def write() -> None:
+            self.redis.perform(("DEL", inbox_of(sale)))
+            self.redis.perform(("SET", inbox_of(sale), "not a stream"))
+
+        self.trio.do(write)
 
     @rule()
     def redis_loses_everything(self) -> None:
