@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 E = TypeVar("E", bound=BaseException)
+F = TypeVar("F", bound="FlashError")
 
 
 class FlashError(Exception):
@@ -54,6 +55,13 @@ class ConfigError(FlashError):
 
 class OperatorError(FlashError):
     """Something on this machine is in the way. The message is one sentence that tells the operator what to do."""
+
+
+def copy_of(error: F) -> F:
+    """Another error that says the same, for one more task to raise: tracebacks would pile up on a shared one."""
+    copy = type(error)(*error.args)
+    copy.retry_after_seconds = error.retry_after_seconds
+    return copy
 
 
 def reason_of(error: BaseException) -> str:

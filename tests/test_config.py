@@ -9,7 +9,7 @@ import pytest
 from flash.config import Config, environment, mask, postgres_environment
 from flash.domain import Command, RequestId, SaleId
 from flash.errors import ConfigError
-from flash.purchase_rpc.messages import CommandBatch, decode_commands, encode_commands, reply_key
+from flash.purchase_rpc.payloads import CommandBatch, decode_commands, encode_commands
 from flash.shutdown import EXIT_SECONDS, HONCHO_KILL_SECONDS
 from tests.codes import a_code
 
@@ -147,7 +147,7 @@ def test_the_old_name_of_the_builtin_server_still_means_it() -> None:
 
 def test_no_purchase_waits_longer_than_its_command_may_live() -> None:
     longest = Config.from_env({"FLASH_REQUEST_TIMEOUT": "60"}).request_timeout_seconds
-    batch = CommandBatch(reply_key("w"), int(longest * 1000), [(1, Command(a_code(1), KEY))])
+    batch = CommandBatch("replies", int(longest * 1000), 1, [(1, Command(a_code(1), KEY))])
     assert decode_commands(encode_commands(batch), ONE) == batch
     with pytest.raises(ConfigError, match="FLASH_REQUEST_TIMEOUT="):
         Config.from_env({"FLASH_REQUEST_TIMEOUT": "60.1"})

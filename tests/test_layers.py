@@ -27,6 +27,7 @@ LAYERS = {
     "flash.codes": 1,
     "flash.catalog": 1,
     "flash.purchase_rpc.messages": 1,
+    "flash.purchase_rpc.payloads": 1,
     "flash.bridge": 2,
     "flash.telemetry": 2,
     "flash.settings": 2,
@@ -53,7 +54,8 @@ LAYERS = {
 IMPORTS = {
     "inventory": "domain",
     "codes": "domain",
-    "purchase_rpc.messages": "codes domain",
+    "purchase_rpc.messages": "deployment domain purchase_rpc.payloads",
+    "purchase_rpc.payloads": "codes domain",
     "bridge": "errors",
     "http": "errors",
     "actors.mailbox": "errors",
@@ -63,7 +65,8 @@ IMPORTS = {
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
-    "purchase_rpc": "actors actors.mailbox domain errors purchase_rpc.messages stores telemetry",
+    "purchase_rpc": "actors actors.mailbox deployment domain errors purchase_rpc.messages"
+    " purchase_rpc.payloads stores telemetry",
     "api": "catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
@@ -75,7 +78,7 @@ IMPORTS = {
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
 }
 PURE = {
-    *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages"),
+    *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"),
     *("actors.admission", "actors.fair_shares", "actors.batch_wait"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}

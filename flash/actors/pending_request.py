@@ -5,12 +5,11 @@ Whoever takes a pending request owes its asker a result or an error; the first o
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Generic, TypeVar
 
 import trio
 
-from flash.errors import FlashError
+from flash.errors import FlashError, copy_of
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -53,7 +52,7 @@ class PendingRequest(Generic[Request, Result]):
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         if self._error is not None:
             # one error object may fail a whole batch: each waiter raises its own, or tracebacks would pile up
-            raise copy(self._error)
+            raise copy_of(self._error)
         return self._result  # type: ignore[return-value]
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:

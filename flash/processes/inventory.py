@@ -52,10 +52,10 @@ async def _run_inventory(config: Config, stop: trio.Event) -> None:
         open_link(config) as reader,
     ):
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
-        purchase_server = PurchaseServer(reader, writer, on_wake_up=lambda: elector.wake_up())
         terms = Terms(database, linger_seconds=config.request_timeout_seconds)
+        purchase_server = PurchaseServer(secrets.deployment, reader, writer, on_wake_up=lambda: elector.wake_up())
         elector = LeaseElector(
-            Leases(lease_client, config.lease_seconds),
+            Leases(secrets.deployment, lease_client, config.lease_seconds),
             list_wanted=partial(_list_wanted, terms),
             lead=partial(_lead, config, secrets, terms, purchase_server),
             on_release=purchase_server.notify,

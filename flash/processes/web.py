@@ -42,7 +42,7 @@ from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
-from flash.stores.keys import READ_KEYS_SECONDS, read_code_keys, read_secrets
+from flash.stores.keys import READ_KEYS_SECONDS, Secrets, read_code_keys, read_secrets
 from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
 from flash.stores.sales import Sales
@@ -118,19 +118,22 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         open_link(config) as listener,
     ):
         await warn_of_eviction(redis, stop)
+        secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
         app, runs = await _build(
             config,
             stop,
             database,
+            secrets,
             partial(ping, redis),
             PurchaseClient(
+                secrets.deployment,
                 sender,
                 listener,
                 waiting_max=config.purchase_waiting_max,
                 batch_max=config.purchase_batch_max,
                 timeout_seconds=config.request_timeout_seconds,
-                # the leader waits for a connection, connects, and runs its statement
-                settle_seconds=3 * config.database_timeout_seconds,
+                # A leader may know Redis's time late by one answer. Then it gets a connection, prepares, and commits.
+                settle_seconds=config.redis_timeout_seconds + 3 * config.database_timeout_seconds,
             ),
         )
         async with trio.open_nursery() as nursery:
@@ -151,10 +154,14 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
 
 
 async def _build(
-    config: Config, stop: trio.Event, database: Postgres, ping_redis: Run, purchase_client: PurchaseClient
+    config: Config,
+    stop: trio.Event,
+    database: Postgres,
+    secrets: Secrets,
+    ping_redis: Run,
+    purchase_client: PurchaseClient,
 ) -> tuple[App, Sequence[Run]]:
     """The application, and the workers that it asks."""
-    secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
     code_keys = CodeKeyRing(
         Codes(await wait_until("PostgreSQL", stop, partial(read_code_keys, database))),
         partial(read_code_keys, database),

@@ -14,6 +14,9 @@ under the same request ids, which makes that safe. An entry that expires unanswe
 added it. Neither happens to an entry whose XADD was applied but whose id was lost on the way back: it stands until a
 leader takes it or its inbox expires (`_INBOX_MS` after the latest entry). So a sale that nobody leads leaves nothing
 behind here, and nothing in Redis after that time.
+
+No leader decides a command after its `expires_at`, whenever Redis adds it. So whoever is told that nobody knows is told
+as well when the receipt will: `retry_after_seconds` later, one that is not there is final.
 """
 
 from __future__ import annotations
@@ -21,41 +24,47 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from itertools import count
+from collections.abc import Collection, Iterable, Iterator
+from itertools import count, takewhile
 
 import trio
 
 from flash.actors.mailbox import Mailbox
+from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
-from flash.purchase_rpc import messages
+from flash.purchase_rpc import messages, wrong_types
+from flash.purchase_rpc.expiry import Expiry
+from flash.purchase_rpc.payloads import CommandBatch
 from flash.purchase_rpc.records import ANSWERED, GIVEN_UP, QUEUED, SENDING, SENT, Entry, Record
 from flash.purchase_rpc.reply_reader import ReplyReader
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import RedisCommand
+from flash.stores.redis_link import RedisCommand, flat, ms_of
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
+_NAME_BYTES = 16
+"""Of the random name that a web process gives itself: no two ever read the same replies."""
 _TIME_OUT_SECONDS = 0.1
 _DEAF_SECONDS = 2.0
 """After this long without an answer from Redis, it is treated as down."""
 SWEEP_SECONDS = 0.5
 _INBOX_MS = 120_000
-"""How long each entry keeps its inbox alive. By then every command in it has expired, so a sale that is over leaves no
-key behind."""
+"""How long an entry keeps its inbox alive, or up to half a second less. By then every command in it has expired, so a
+sale that is over leaves no key behind."""
 
 
 class PurchaseClient:
     """At most `waiting_max` commands wait for an outcome, each for `timeout_seconds` and up to 0.1 s more.
 
-    `settle_seconds`: how long after its command has expired a leader may still be committing it. `sender` and
-    `listener` are two links, since the second one blocks in Redis.
+    `sender` and `listener` are two links, since the second one blocks in Redis. `settle_seconds`: within that time a
+    leader has stored, or will never store, what it began to decide in the last moment of a command's life.
     """
 
     def __init__(
         self,
+        deployment: Deployment,
         sender: StreamLink,
         listener: StreamLink,
         *,
@@ -64,23 +73,26 @@ class PurchaseClient:
         timeout_seconds: float,
         settle_seconds: float,
     ) -> None:
+        self._deployment = deployment
         self._sender = sender
         self._waiting_max = waiting_max
         self._batch_max = batch_max
         self._timeout_seconds = timeout_seconds
         self._settle_seconds = settle_seconds
-        self._reply_key = messages.reply_key(secrets.token_hex(8))
-        self._replies = ReplyReader(listener, self._reply_key, self._receive)
+        self._reply_key = messages.reply_key(deployment, secrets.token_hex(_NAME_BYTES))
+        self._replies = ReplyReader(deployment, listener, self._reply_key, self._receive)
         self._numbers = count(1)
         self._table: dict[int, Record] = {}  # by number, therefore in order of `expires_at`
         self._outbox: Mailbox[Record] = Mailbox(waiting_max)
-        self._entries: dict[Entry, None] = {}  # those that may still stand in an inbox: an ordered set
+        self._entries: dict[Entry, None] = {}  # those that may still stand in an inbox, in order of `added_at`
+        self._expiry = Expiry(_INBOX_MS)
         self._warn = ThrottledLogger(log)
 
     async def ask(self, command: Command) -> Outcome:
         """The leader's decision, durable if it is a sale.
 
-        Raises `Overloaded` and `Unavailable` (nothing was started) or `OutcomeUnknown` (ask for the receipt).
+        Raises `Overloaded` and `Unavailable` (nothing was started) or `OutcomeUnknown` (ask for the receipt: if it is
+        not there after `retry_after_seconds`, the command was never carried out).
         """
         if len(self._table) >= self._waiting_max:
             raise Overloaded("too many purchases are waiting")
@@ -105,14 +117,14 @@ class PurchaseClient:
         finally:
             for record in self._outbox.close():
                 record.give_up(Unavailable("this process is stopping"))
-            self._give_up_unknown(self._table.values(), "this process is stopping")
+            self._give_up(self._table.values(), "this process is stopping")
 
-    def _give_up_unknown(self, records: Iterable[Record], reason: str) -> None:
-        """What may have been sent may be decided until it expires, and be committed a little later."""
+    def _give_up(self, records: Iterable[Record], reason: str) -> None:
+        """Tell the askers that nobody knows, and when the receipt will."""
         now = trio.current_time()
         for record in records:
-            seconds = max(0.0, record.expires_at - now) + self._settle_seconds
-            record.give_up(OutcomeUnknown(reason, retry_after_seconds=seconds))
+            left_seconds = max(0.0, record.expires_at - now)
+            record.give_up(OutcomeUnknown(reason, retry_after_seconds=left_seconds + self._settle_seconds))
 
     # Commands
 
@@ -126,40 +138,62 @@ class PurchaseClient:
                 batches[record.request.code.sale_id].append(record)
             try:
                 await self._add(batches.values())
+            except OutcomeUnknown as error:
+                self._warn("could not send %d purchases: %s", len(records), error)
+                self._give_up(records, str(error))
             except FlashError as error:
                 self._warn("could not send %d purchases: %s", len(records), error)
-                if isinstance(error, OutcomeUnknown):
-                    self._give_up_unknown(records, str(error))
-                else:
-                    for record in records:
-                        record.give_up(error)
+                for record in records:
+                    record.give_up(error)
 
     async def _add(self, batches: Collection[list[Record]]) -> None:
         """Add one entry for each batch, the records of one sale, all in one round trip."""
         if not batches:
             return
-        adds: list[RedisCommand] = []
-        payloads = [self._payload(records) for records in batches]
-        for records, payload in zip(batches, payloads, strict=True):
-            inbox = messages.inbox_key(records[0].request.code.sale_id)
-            fields = (messages.VERSION_FIELD, messages.VERSION, messages.COMMANDS_FIELD, payload)
-            adds.append(("XADD", inbox, "*", *fields))
-            adds.append(("PEXPIRE", inbox, _INBOX_MS))
-        ids: list[bytes] = (await self._sender.execute(*adds))[::2]
-        for records, payload, entry_id in zip(batches, payloads, ids, strict=True):
-            self._note_entry(entry_id, payload, records)
+        redis_ms = await self._redis_ms()
+        adds, expiries = list[RedisCommand](), list[RedisCommand]()
+        seals: list[bytes] = []
+        for records in batches:
+            inbox, fields = self._entry_of(records, redis_ms)
+            adds.append(("XADD", inbox, "*", *flat(fields)))
+            expiries += self._expiry.prolong(inbox)
+            seals.append(fields[messages.SEAL_FIELD])
+        try:
+            ids = await wrong_types.execute(self._sender, *adds, *expiries)
+        except FlashError:
+            self._expiry.forget()
+            raise
+        for records, seal, entry_id in zip(batches, seals, ids, strict=False):  # the rest are answers to PEXPIRE
+            self._note_entry(entry_id, seal, records)
 
-    def _payload(self, records: list[Record]) -> bytes:
+    async def _redis_ms(self) -> float:
+        """Redis's time in milliseconds, or earlier. It is rarely asked: the listener knows it."""
+        if (redis_ms := self._replies.redis_ms()) is not None:
+            return redis_ms
+        asked_at = trio.current_time()
+        try:
+            (answer,) = await self._sender.execute(("TIME",))
+        except OutcomeUnknown as error:
+            raise Unavailable(str(error)) from error  # nothing was sent but a question
+        return ms_of(answer) - (trio.current_time() - asked_at) * 1e3
+
+    def _entry_of(self, records: list[Record], redis_ms: float) -> tuple[str, messages.Fields]:
+        """The inbox of their sale, and the entry for it."""
         ttl_ms = max(0, int((records[-1].expires_at - trio.current_time()) * 1000))
         commands = [(record.number, record.request) for record in records]
-        return messages.encode_commands(messages.CommandBatch(self._reply_key, ttl_ms, commands))
+        sale_id = records[0].request.code.sale_id
+        batch = CommandBatch(self._reply_key, ttl_ms, int(redis_ms) + ttl_ms, commands)
+        return self._inbox(sale_id), messages.command_entry(self._deployment, sale_id, batch)
 
-    def _note_entry(self, entry_id: bytes, payload: bytes, records: list[Record]) -> None:
+    def _inbox(self, sale_id: SaleId) -> str:
+        return messages.inbox_key(self._deployment, sale_id)
+
+    def _note_entry(self, entry_id: bytes, seal: bytes, records: list[Record]) -> None:
         """A record may have been answered, or given up, before the answer to its XADD was here."""
         open_records = [record for record in records if record.state is not ANSWERED]
         if not open_records:
             return
-        entry = Entry(entry_id, payload, open_records)
+        entry = Entry(entry_id, seal, open_records, trio.current_time())
         self._entries[entry] = None
         for record in open_records:
             record.entry = entry
@@ -188,11 +222,12 @@ class PurchaseClient:
             await trio.sleep(_TIME_OUT_SECONDS)
             now = trio.current_time()
             if now - self._replies.heard_at > _DEAF_SECONDS:
-                self._give_up_unknown(self._table.values(), "Redis does not answer")
-            for record in self._table.values():
-                if record.expires_at > now:
-                    break
-                self._give_up_unknown([record], "the sale's leader did not answer in time")
+                self._give_up(self._table.values(), "Redis does not answer")
+            self._give_up(self._late(), "the sale's leader did not answer in time")
+
+    def _late(self) -> Iterator[Record]:
+        now = trio.current_time()
+        return takewhile(lambda record: record.expires_at <= now, self._table.values())
 
     async def _sweep(self) -> None:
         while True:
@@ -208,16 +243,19 @@ class PurchaseClient:
         now = trio.current_time()
         expired = [entry for entry in self._entries if entry.expires_at <= now]
         if expired:
-            await self._sender.execute(*(("XDEL", messages.inbox_key(entry.sale_id), entry.id) for entry in expired))
+            await wrong_types.execute(
+                self._sender, *(("XDEL", self._inbox(entry.sale_id), entry.id) for entry in expired)
+            )
         self._forget(expired)
 
     async def _add_vanished_again(self) -> None:
         """An entry that is gone will not be answered any more: its SENT records need another one."""
-        entries = list(self._entries)
+        just_now = trio.current_time() - SWEEP_SECONDS
+        entries = list(takewhile(lambda entry: entry.added_at <= just_now, self._entries))
         if not entries:
             return
-        found = await self._sender.execute(
-            *(("XRANGE", messages.inbox_key(entry.sale_id), entry.id, entry.id) for entry in entries)
+        found = await wrong_types.execute(
+            self._sender, *(("XRANGE", self._inbox(entry.sale_id), entry.id, entry.id) for entry in entries)
         )
         vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(here)]
         await self._add([records for entry in vanished if (records := entry.sent())])

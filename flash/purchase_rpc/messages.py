@@ -1,67 +1,60 @@
-"""What web and inventory processes write to each other through Redis: names of keys, and the fields of an entry. Pure.
+"""What web and inventory processes write to each other through Redis: names of keys, and sealed entries. Pure.
 
 An inbox entry carries a batch of commands of one sale from one web process, a reply entry a batch of outcomes to it.
 Only the web process knows what a command's `number` means; the reply repeats it.
 
+Redis is not believed. Every entry carries a seal over its direction, the key of its stream and all its other fields, so
+that it counts only where a process of this deployment has put it, and as it was put there. A seal binds a command to
+its sale, its number and the reply stream. A reply stream's name is random and its web process uses a number once, so a
+sealed reply can only be about the request that was sent under that number.
+
 Every entry names the version of its payload in a field of its own. A process leaves alone what it is too old to read,
 and answers in the version in which it was asked, so that the processes of two releases can work side by side. A reply
-also lists the numbers that it answers in a plain field, which every later version must keep: a web process that cannot
-read the payload can then still tell the askers at once that nobody knows.
+also lists the numbers that it answers in a plain field. Every later version must keep these fields and the seal: a web
+process that cannot read the payload can then still tell the askers at once that nobody knows.
 """
 
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import orjson
+from flash.deployment import Deployment
+from flash.domain import Outcome, SaleId
+from flash.purchase_rpc.payloads import CommandBatch, decode_commands, decode_outcomes, encode_commands, encode_outcomes
 
-from flash.codes import pack, unpack
-from flash.domain import (
-    COMMAND_BATCH_MAX,
-    COMMAND_LIFE_SECONDS_MAX,
-    CheckoutId,
-    Command,
-    ItemId,
-    Outcome,
-    Purchase,
-    Refusal,
-    Refused,
-    Repeated,
-    RequestId,
-    SaleId,
-    Sold,
-    UserId,
-)
+VERSION = 2
+"""The payload version that this release reads and writes. Version 1 was release 0.1's, which sealed nothing."""
+COMMANDS_FIELD, OUTCOMES_FIELD, NUMBERS_FIELD, VERSION_FIELD, SEAL_FIELD = b"c", b"o", b"n", b"v", b"s"
 
-VERSION = 1
-"""The newest payload version that this release reads and writes."""
-COMMANDS_FIELD, OUTCOMES_FIELD, NUMBERS_FIELD, VERSION_FIELD = b"c", b"o", b"n", b"v"
+COMMAND, REPLY = b"command", b"reply"
+"""The two directions."""
 
-# Processes of two releases meet under these two names, which the first release chose: keep them.
-WAKE_UP_STREAM = "flash:bell"
-"""A stream of hints that sales or leases have changed. Losing one delays a host by at most a second."""
+Fields = dict[bytes, bytes]
+
 SCHEDULER_LEASE = "{clock}:lease"
+"""Leases are named without the deployment, also in the log: `stores.leases` adds it."""
 
-COMMANDS_MAX = COMMAND_BATCH_MAX
-"""Commands in one entry; none of our processes writes a longer one."""
-_TTL_MS_MAX = COMMAND_LIFE_SECONDS_MAX * 1000
-_REFUSALS = {refusal.value: refusal for refusal in Refusal}
 _VERSION = re.compile(rb"[1-9][0-9]{0,5}")
 _NUMBERS = re.compile(rb"[0-9]{1,18}(?:,[0-9]{1,18})*")
-_REPLY_KEY_START, _REPLY_KEY_END = "{web:", "}:replies"
 
 
-def inbox_key(sale_id: SaleId) -> str:
-    return f"{{sale:{sale_id}}}:inbox"
+def wake_up_key(deployment: Deployment) -> str:
+    """A stream of hints that sales or leases have changed. Losing one delays a host by at most a second."""
+    return deployment.key("wake_up")
 
 
-def dead_letter_key(sale_id: SaleId) -> str:
-    return f"{{sale:{sale_id}}}:dead_letters"
+def inbox_key(deployment: Deployment, sale_id: SaleId) -> str:
+    return deployment.key(f"{{sale:{sale_id}}}:inbox")
+
+
+def dead_letter_key(deployment: Deployment, sale_id: SaleId) -> str:
+    return deployment.key(f"{{sale:{sale_id}}}:dead_letters")
+
+
+def reply_key(deployment: Deployment, web: str) -> str:
+    """Where the web process that calls itself `web` reads its replies. No two may ever have the same name."""
+    return deployment.key(f"{{web:{web}}}:replies")
 
 
 def lease_key(sale_id: SaleId) -> str:
@@ -73,142 +66,84 @@ def sale_of_lease(key: str) -> SaleId:
     return SaleId(int(key.removeprefix("{sale:").removesuffix("}:lease")))
 
 
-def reply_key(web: str) -> str:
-    return f"{_REPLY_KEY_START}{web}{_REPLY_KEY_END}"
+def command_entry(deployment: Deployment, sale_id: SaleId, batch: CommandBatch) -> Fields:
+    """The entry for the inbox of `sale_id`."""
+    fields = {VERSION_FIELD: b"%d" % VERSION, COMMANDS_FIELD: encode_commands(batch)}
+    return sealed(deployment, COMMAND, inbox_key(deployment, sale_id), fields)
 
 
-def version_of(fields: Mapping[bytes, bytes]) -> int:
-    """The version of an entry's payload, which may be newer than `VERSION`. Raises `ValueError` if it is none."""
-    text = fields.get(VERSION_FIELD, b"1")  # the first release wrote no version
-    if not _VERSION.fullmatch(text):
-        raise ValueError(f"{text!r} is not a version")
-    return int(text)
+def command_version(deployment: Deployment, sale_id: SaleId, fields: Mapping[bytes, bytes]) -> int:
+    """The version of an entry in the inbox of `sale_id`, which may be newer than `VERSION`.
 
-
-@dataclass(frozen=True, slots=True)
-class CommandBatch:
-    """One inbox entry. It expires `ttl_ms` after it was added, by Redis's clock: nobody waits for it any more."""
-
-    reply_to: str
-    ttl_ms: int
-    commands: list[tuple[int, Command]]
-
-
-def encode_commands(batch: CommandBatch) -> bytes:
-    return orjson.dumps(
-        [
-            batch.reply_to,
-            batch.ttl_ms,
-            [
-                (number, b64encode(pack(command.code)).decode("ascii"), command.request_id)
-                for number, command in batch.commands
-            ],
-        ]
-    )
-
-
-def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
-    """Raises `ValueError` for anything that is not a batch of commands for this sale.
-
-    What a store would refuse must be refused here. Past this point it would stop each leader of the sale in turn.
+    Raises `ValueError` unless a process of this deployment has put it there.
     """
-    try:
-        reply_to, ttl_ms, rows = orjson.loads(payload)
-        commands = [
-            (_int(number), Command(unpack(b64decode(code, validate=True)), RequestId(_storable(request_id))))
-            for number, code, request_id in rows
-        ]
-        batch = CommandBatch(_str(reply_to), _int(ttl_ms), commands)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"not a batch of commands: {error}") from error
-    if not 0 < len(commands) <= COMMANDS_MAX or any(c.code.sale_id != sale_id for _, c in commands):
-        raise ValueError(f"not a batch of commands for sale {sale_id}")
-    if not (batch.reply_to.startswith(_REPLY_KEY_START) and batch.reply_to.endswith(_REPLY_KEY_END)):
+    return _verified_version(deployment, COMMAND, inbox_key(deployment, sale_id), fields)
+
+
+def read_commands(deployment: Deployment, sale_id: SaleId, fields: Mapping[bytes, bytes]) -> CommandBatch:
+    """The batch of an entry whose version is `VERSION`. Raises `ValueError`."""
+    if COMMANDS_FIELD not in fields:
+        raise ValueError("an entry without commands")
+    batch = decode_commands(fields[COMMANDS_FIELD], sale_id)
+    start, end = deployment.key("{web:"), "}:replies"
+    if not (batch.reply_to.startswith(start) and batch.reply_to.endswith(end)):
         raise ValueError(f"{batch.reply_to!r} is not where a web process reads its replies")
-    if not 0 <= batch.ttl_ms <= _TTL_MS_MAX:
-        raise ValueError(f"{batch.ttl_ms} ms is longer than anybody waits")
     return batch
 
 
-def encode_outcomes(outcomes: Iterable[tuple[int, Outcome]]) -> bytes:
-    return orjson.dumps([(number, *_outcome_row(outcome)) for number, outcome in outcomes])
+def reply_entry(deployment: Deployment, reply_to: str, version: int, outcomes: Sequence[tuple[int, Outcome]]) -> Fields:
+    """The entry for the reply stream `reply_to`, in the version of the commands that it answers."""
+    assert version == VERSION, "there is no other version yet"
+    fields = {
+        VERSION_FIELD: b"%d" % version,
+        NUMBERS_FIELD: b",".join([b"%d" % number for number, _ in outcomes]),
+        OUTCOMES_FIELD: encode_outcomes([outcome for _, outcome in outcomes]),
+    }
+    return sealed(deployment, REPLY, reply_to, fields)
 
 
-def encode_numbers(outcomes: Iterable[tuple[int, Outcome]]) -> bytes:
-    """What stands in a reply's `NUMBERS_FIELD`: the numbers with commas between them, in every version."""
-    return b",".join([b"%d" % number for number, _ in outcomes])
+def reply_version(deployment: Deployment, key: str, fields: Mapping[bytes, bytes]) -> int:
+    """The version of an entry in the reply stream `key`, which may be newer than `VERSION`.
+
+    Raises `ValueError` unless a process of this deployment has put it there.
+    """
+    return _verified_version(deployment, REPLY, key, fields)
 
 
 def answered_numbers(fields: Mapping[bytes, bytes]) -> list[int]:
-    """The numbers that a reply answers, without reading its payload. The previous release does not list them."""
+    """The numbers that a reply answers. Its seal must have been verified; its payload may be of any version."""
     text = fields.get(NUMBERS_FIELD, b"")
     return [int(number) for number in text.split(b",")] if _NUMBERS.fullmatch(text) else []
 
 
-def decode_outcomes(payload: bytes) -> list[tuple[int, Outcome | None]]:
-    """The outcomes by their commands' numbers; None for one of a kind that this release does not know.
+def read_outcomes(fields: Mapping[bytes, bytes]) -> list[tuple[int, Outcome | None]]:
+    """The outcomes of a reply of `VERSION` by their commands' numbers; None for one of a kind unknown here.
 
-    Raises `ValueError` for anything that is not a batch of outcomes.
+    Raises `ValueError`.
     """
-    try:
-        return [(_int(number), _outcome(_str(kind), row)) for number, kind, row in orjson.loads(payload)]
-    except TypeError as error:
-        raise ValueError(f"not a batch of outcomes: {error}") from error
+    numbers = answered_numbers(fields)
+    outcomes = decode_outcomes(fields.get(OUTCOMES_FIELD, b""))
+    return list(zip(numbers, outcomes, strict=True))
 
 
-def _outcome_row(outcome: Outcome) -> tuple[str, list[Any] | int | None]:
-    match outcome:
-        case Sold(purchase):
-            return "sold", _purchase_row(purchase)
-        case Repeated(purchase):
-            return "repeated", _purchase_row(purchase)
-        case Refused(refusal, earlier, user_limit):
-            return refusal.value, user_limit if earlier is None else _purchase_row(earlier)
+def sealed(deployment: Deployment, direction: bytes, key: str, fields: Fields) -> Fields:
+    """`fields` with the seal that makes them an entry of the stream `key`."""
+    return {**fields, SEAL_FIELD: deployment.seal(*_sealed_parts(direction, key, fields))}
 
 
-def _outcome(kind: str, row: list[Any] | int | None) -> Outcome | None:
-    if kind == "sold" or kind == "repeated":
-        if not isinstance(row, list):
-            raise ValueError(f"a {kind} outcome without its purchase")
-        return Sold(_purchase(*row)) if kind == "sold" else Repeated(_purchase(*row))
-    refusal = _REFUSALS.get(kind)
-    if refusal is None:
-        return None  # from a later release; it may be a sale as well as a refusal
-    if isinstance(row, int):
-        return Refused(refusal, user_limit=row)
-    return Refused(refusal, None if row is None else _purchase(*row))
+def _verified_version(deployment: Deployment, direction: bytes, key: str, fields: Mapping[bytes, bytes]) -> int:
+    if not deployment.is_sealed(fields.get(SEAL_FIELD, b""), *_sealed_parts(direction, key, fields)):
+        raise ValueError("its seal is not ours")
+    text = fields.get(VERSION_FIELD, b"")
+    if not _VERSION.fullmatch(text) or int(text) < VERSION:
+        raise ValueError(f"{text!r} is no version that can be read here")
+    return int(text)
 
 
-def _purchase_row(p: Purchase) -> list[Any]:
-    return [p.checkout_id, p.request_id, p.item_id, p.user_id, p.slot, p.purchased_at]
-
-
-def _purchase(checkout_id: int, request_id: str, item_id: int, user_id: str, slot: int, purchased_at: str) -> Purchase:
-    return Purchase(
-        CheckoutId(checkout_id),
-        RequestId(request_id),
-        ItemId(item_id),
-        UserId(user_id),
-        slot,
-        datetime.fromisoformat(purchased_at),
-    )
-
-
-def _int(value: object) -> int:
-    if type(value) is not int:
-        raise ValueError(f"{value!r} is not a whole number")
-    return value
-
-
-def _str(value: object) -> str:
-    if type(value) is not str:
-        raise ValueError(f"{value!r} is not text")
-    return value
-
-
-def _storable(value: object) -> str:
-    """Text that PostgreSQL can hold."""
-    text = _str(value)
-    if "\0" in text:
-        raise ValueError(f"{text!r} contains NUL")
-    return text
+def _sealed_parts(direction: bytes, key: str, fields: Mapping[bytes, bytes]) -> list[bytes]:
+    """All of an entry but its seal. The order of the fields does not count, and one added or taken away does."""
+    parts = [direction, key.encode()]
+    for name in sorted(fields):
+        if name != SEAL_FIELD:
+            parts += (name, fields[name])
+    return parts

@@ -53,21 +53,22 @@ class Record(PendingRequest[Command, Outcome]):
 
 
 class Entry:
-    """A batch of one sale as it stands in an inbox. It expires with the last of its records."""
+    """A batch of one sale as it stands in an inbox. Times are Trio times. It expires with the last of its records."""
 
-    __slots__ = ("expires_at", "id", "payload", "records", "sale_id", "unanswered")
+    __slots__ = ("added_at", "expires_at", "id", "records", "sale_id", "seal", "unanswered")
 
-    def __init__(self, id: bytes, payload: bytes, records: list[Record]) -> None:
+    def __init__(self, id: bytes, seal: bytes, records: list[Record], added_at: float) -> None:
         self.id = id
-        self.payload = payload
+        self.seal = seal
         self.records = records
+        self.added_at = added_at
         self.unanswered = len(records)
         self.sale_id = records[0].request.code.sale_id
         self.expires_at = records[-1].expires_at
 
     def is_in(self, found: Sequence[tuple[bytes, Sequence[bytes]]]) -> bool:
         """Whether it is what XRANGE found under its id: a Redis that lost its data gives ids out again."""
-        return any(self.payload in fields for _, fields in found)
+        return any(self.seal in fields for _, fields in found)
 
     def sent(self) -> list[Record]:
         """The records that wait for this entry to be answered."""

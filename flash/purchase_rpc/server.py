@@ -16,11 +16,15 @@ from dataclasses import dataclass, field
 import trio
 
 from flash.actors.mailbox import Mailbox
+from flash.deployment import Deployment
 from flash.domain import Command, Outcome, SaleId
 from flash.errors import FlashError
-from flash.purchase_rpc import messages
+from flash.purchase_rpc import messages, wrong_types
+from flash.purchase_rpc.expiry import Expiry
+from flash.purchase_rpc.payloads import COMMANDS_MAX, CommandBatch
+from flash.purchase_rpc.primary_reader import PrimaryReader
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import Entries, RedisCommand, streams_of
+from flash.stores.redis_link import Entries, RedisCommand, flat
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -29,7 +33,7 @@ _READ_ENTRIES = 16
 _READ_BLOCK_MS = 1_000
 CROWDED_COMMANDS = 4_096
 """A sale with this many unread commands is not read further until its actor has caught up."""
-_INBOX_MAX = CROWDED_COMMANDS + _READ_ENTRIES * messages.COMMANDS_MAX
+_INBOX_MAX = CROWDED_COMMANDS + _READ_ENTRIES * COMMANDS_MAX
 _CROWDED_BLOCK_MS = 5
 _QUIET_SECONDS = 1.0
 _WAKE_UPS_MAX = 16
@@ -38,7 +42,7 @@ _DEAD_LETTERS_MS = 7 * 86_400_000
 """How long dead letters are kept for somebody to look at."""
 _RETRY_SECONDS = 0.2
 _REPLY_STREAM_MS = 60_000
-"""How long each reply keeps its stream alive, and so how long the stream may outlive its web process."""
+"""How long a reply keeps its stream alive, or up to half a second less: so long may it outlive its web process."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,14 +52,20 @@ class _Inbox:
     mailbox: Mailbox[Delivery]
     last: bytes = b"0"
     quiet_since: float = 0.0
-    held: set[bytes] = field(default_factory=set)
-    """Ids of the entries that were delivered and are not answered: reading from the beginning meets them again."""
+    held: dict[bytes, _Entry] = field(default_factory=dict)
+    """What was delivered and is not answered, by its id: reading from the beginning meets it again."""
+
+    def is_held(self, entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
+        """A Redis that has lost its data gives ids out again; no two entries have the same seal."""
+        held = self.held.get(entry_id)
+        return held is not None and held.seal == fields.get(messages.SEAL_FIELD)
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
     inbox: _Inbox
     id: bytes
+    seal: bytes
     version: int
     unanswered: int
 
@@ -77,19 +87,24 @@ class PurchaseServer:
     `on_wake_up` is called when any host says that a sale or a lease has changed.
     """
 
-    def __init__(self, reader: StreamLink, writer: StreamLink, on_wake_up: Callable[[], None]) -> None:
-        self._reader = reader
+    def __init__(
+        self, deployment: Deployment, reader: StreamLink, writer: StreamLink, on_wake_up: Callable[[], None]
+    ) -> None:
+        self._deployment = deployment
+        self._reader = PrimaryReader(reader, messages.wake_up_key(deployment))
         self._writer = writer
         self._on_wake_up = on_wake_up
         self._open: dict[str, _Inbox] = {}
+        self._wake_up_key = messages.wake_up_key(deployment)
         self._wake_up_last = b"0"
+        self._expiry = Expiry(_REPLY_STREAM_MS)
         self._warn = ThrottledLogger(log)
         self._warn_of_version = ThrottledLogger(log)
 
     @contextmanager
     def open(self, sale_id: SaleId) -> Iterator[Mailbox[Delivery]]:
         """Read this sale's inbox, from its beginning, for as long as the block lasts."""
-        inbox = _Inbox(sale_id, messages.inbox_key(sale_id), Mailbox(_INBOX_MAX))
+        inbox = _Inbox(sale_id, messages.inbox_key(self._deployment, sale_id), Mailbox(_INBOX_MAX))
         assert inbox.key not in self._open
         self._open[inbox.key] = inbox
         try:
@@ -99,7 +114,7 @@ class PurchaseServer:
 
     async def notify(self) -> None:
         """Wake up every host's reader, ours too: a sale or a lease has changed."""
-        await self._writer.execute(("XADD", messages.WAKE_UP_STREAM, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
+        await wrong_types.execute(self._writer, ("XADD", self._wake_up_key, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
         """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it."""
@@ -110,16 +125,18 @@ class PurchaseServer:
             if outcome is not None:
                 replies[delivery.reply_to, entry.version].append((delivery.number, outcome))
             entry.unanswered -= 1
-            if not entry.unanswered:
+            # It is done, unless its id belongs to another one by now.
+            if not entry.unanswered and entry.inbox.held.get(entry.id) is entry:
+                del entry.inbox.held[entry.id]
                 done[entry.inbox.key].append(entry.id)
-                entry.inbox.held.discard(entry.id)
         commands: list[RedisCommand] = []
         for (key, version), outcomes in replies.items():
-            commands.append(("XADD", key, "*", *_reply_fields(version, outcomes)))
-            commands.append(("PEXPIRE", key, _REPLY_STREAM_MS))
+            reply = messages.reply_entry(self._deployment, key, version, outcomes)
+            commands.append(("XADD", key, "*", *flat(reply)))
+            commands += self._expiry.prolong(key)
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
         if commands:
-            await self._writer.execute(*commands)
+            await wrong_types.execute(self._writer, *commands)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -137,35 +154,31 @@ class PurchaseServer:
             if now - inbox.quiet_since > _QUIET_SECONDS:
                 inbox.last, inbox.quiet_since = b"0", now
         block_ms = _READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
-        streams, redis_ms = await self._read({key: inbox.last for key, inbox in inboxes.items()}, block_ms)
+        streams = await self._read({key: inbox.last for key, inbox in inboxes.items()}, block_ms)
         for key, entries in streams:
-            if key == messages.WAKE_UP_STREAM:
+            if key == self._wake_up_key:
                 self._wake_up_last = entries[-1][0]
                 self._on_wake_up()
             elif self._open.get(key) is inboxes[key]:
                 # An inbox that was closed and opened again meanwhile wants its older entries first.
-                await self._deliver(inboxes[key], entries, redis_ms)
+                await self._deliver(inboxes[key], entries)
 
-    async def _read(self, positions: dict[str, bytes], block_ms: int) -> tuple[list[tuple[str, Entries]], float]:
-        """What has come since `positions`, and the time in milliseconds, both from Redis."""
-        positions = {**positions, messages.WAKE_UP_STREAM: self._wake_up_last}
-        keys: RedisCommand = (*positions, *positions.values())
-        xread: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", block_ms, "STREAMS", *keys)
-        # TIME is answered after the read has returned, in the same round trip
-        answer, (seconds, microseconds) = await self._reader.execute(xread, ("TIME",), block_seconds=block_ms / 1000)
-        streams = [(key.decode(), entries) for key, entries in streams_of(answer)]
-        return streams, int(seconds) * 1e3 + int(microseconds) / 1e3
+    async def _read(self, positions: dict[str, bytes], block_ms: int) -> list[tuple[str, Entries]]:
+        """What has come since `positions`."""
+        positions = {**positions, self._wake_up_key: self._wake_up_last}
+        streams = await self._reader.read(positions, entries_max=_READ_ENTRIES, block_ms=block_ms)
+        return [(key.decode(), entries) for key, entries in streams]
 
-    async def _deliver(self, inbox: _Inbox, entries: Entries, redis_ms: float) -> None:
+    async def _deliver(self, inbox: _Inbox, entries: Entries) -> None:
         inbox.quiet_since = trio.current_time()
         for entry_id, fields in entries:
-            if entry_id not in inbox.held:
-                await self._deliver_entry(inbox, entry_id, fields, redis_ms)
+            if not inbox.is_held(entry_id, fields):
+                await self._deliver_entry(inbox, entry_id, fields)
             inbox.last = entry_id  # one by one: if a dead letter cannot be moved, those behind it are read again
 
-    async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes], redis_ms: float) -> None:
+    async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         try:
-            version = messages.version_of(fields)
+            version = messages.command_version(self._deployment, inbox.sale_id, fields)
             if version > messages.VERSION:
                 # It stays for a newer process that takes the lease; the web process that added it withdraws it in time.
                 self._warn_of_version(
@@ -176,33 +189,29 @@ class PurchaseServer:
                     messages.VERSION,
                 )
                 return
-            batch = messages.decode_commands(fields[messages.COMMANDS_FIELD], inbox.sale_id)
-        except (KeyError, ValueError) as error:
+            batch = messages.read_commands(self._deployment, inbox.sale_id, fields)
+        except ValueError as error:
             log.error("sale %d: entry %r is a dead letter: %s", inbox.sale_id, entry_id, error)
             await self._move_to_dead_letters(inbox, entry_id, fields)
             return
-        entry = _Entry(inbox, entry_id, version, len(batch.commands))
-        inbox.held.add(entry_id)
-        # The age comes from Redis's clock alone and grows with Trio's: no host's wall clock is asked. If Redis's clock
-        # was set back, the ids of a stream run ahead of it.
-        age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
-        expires_at = trio.current_time() + (batch.ttl_ms - age_ms) / 1000
+        entry = _Entry(inbox, entry_id, fields[messages.SEAL_FIELD], version, len(batch.commands))
+        inbox.held[entry_id] = entry
+        expires_at = trio.current_time() + self._left_ms(entry_id, batch) / 1000
         for number, command in batch.commands:
             inbox.mailbox.put_nowait(Delivery(command, expires_at, number, batch.reply_to, entry))
 
+    def _left_ms(self, entry_id: bytes, batch: CommandBatch) -> float:
+        redis_ms = self._reader.redis_ms()
+        assert redis_ms is not None, "the first read of a connection asks the time"
+        # If Redis's clock was set back, the ids of a stream run ahead of it.
+        age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
+        return min(batch.ttl_ms - age_ms, batch.end_ms - redis_ms)
+
     async def _move_to_dead_letters(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
-        key = messages.dead_letter_key(inbox.sale_id)
-        flat = [part for field in fields.items() for part in field]
-        await self._writer.execute(
-            ("XADD", key, "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat),
+        key = messages.dead_letter_key(self._deployment, inbox.sale_id)
+        await wrong_types.execute(
+            self._writer,
+            ("XADD", key, "MAXLEN", _DEAD_LETTERS_MAX, "*", *flat(fields)),
             ("PEXPIRE", key, _DEAD_LETTERS_MS),
             ("XDEL", inbox.key, entry_id),
         )
-
-
-def _reply_fields(version: int, outcomes: list[tuple[int, Outcome]]) -> RedisCommand:
-    return (
-        *(messages.VERSION_FIELD, version),
-        *(messages.NUMBERS_FIELD, messages.encode_numbers(outcomes)),
-        *(messages.OUTCOMES_FIELD, messages.encode_outcomes(outcomes)),
-    )

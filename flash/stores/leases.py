@@ -10,24 +10,26 @@ import secrets
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
+from flash.deployment import Deployment
 from flash.stores.redis import call_redis
 
+# A key that somebody has written over is nobody's lease: it is of another type (then `pcall` returns a table), or it
+# has no expiry, which every lease has. SET replaces either.
 _ACQUIRE = """
-local owner = redis.call('GET', KEYS[1])
-if not owner or owner == ARGV[1] then
+local owner = redis.pcall('GET', KEYS[1])
+if not owner or type(owner) == 'table' or owner == ARGV[1] or redis.call('PTTL', KEYS[1]) == -1 then
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return 1
 end
 return 0
 """
 _RENEW = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return 0
 """
 _RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 """
 
@@ -35,10 +37,13 @@ return 0
 class Leases:
     """The leases of one process. A call is one round trip however many keys it names.
 
+    `keys` are what the deployment calls them; what Redis knows them by has the deployment's id in it.
+
     Every method raises `Unavailable` or `OutcomeUnknown`; after either, assume that nothing is held.
     """
 
-    def __init__(self, client: Redis, lease_seconds: float) -> None:
+    def __init__(self, deployment: Deployment, client: Redis, lease_seconds: float) -> None:
+        self._deployment = deployment
         self._client = client
         self._milliseconds = int(lease_seconds * 1000)
         self._token = secrets.token_hex(16)
@@ -60,15 +65,10 @@ class Leases:
             pipeline = self._client.pipeline(transaction=False)
             for key in keys:
                 # one script call for each key, so that they may live on different nodes later
-                pipeline.eval(script, 1, key, self._token, *args)
-            try:
-                done: list[int] = await pipeline.execute()
-            except ResponseError:
-                # It may be no primary any more: connect anew, since the address may lead to another server by now.
-                await self._client.connection_pool.disconnect(inuse_connections=False)
-                raise
+                pipeline.eval(script, 1, self._deployment.key(key), self._token, *args)
+            done: list[int] = await pipeline.execute()
             return done
 
         if not keys:
             return []
-        return [key for key, done in zip(keys, await call_redis(run_scripts), strict=True) if done]
+        return [key for key, done in zip(keys, await call_redis(self._client, run_scripts), strict=True) if done]

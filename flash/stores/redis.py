@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 CLIENT_NAME = "flash"
 """What Redis shows for our connections in CLIENT LIST."""
+_REPLACED = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS", "MISCONF", "CLUSTERDOWN")
+"""How a server answers that is not, or not yet, the one to ask: demoted, starting, cut off, not able to write."""
 _OPTIONS = {"db", "username", "password"}
 _TLS_OPTIONS = {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
 _FALSE = {"0", "f", "false", "n", "no"}
@@ -117,6 +119,14 @@ def _tls(options: dict[str, str]) -> RedisTls:
     )
 
 
+def is_replaced(error: str) -> bool:
+    """Whether this error of Redis means that another server may answer where this one was found.
+
+    Then the connection must be dropped: it would lead to the old server for ever.
+    """
+    return error.startswith(_REPLACED)
+
+
 @asynccontextmanager
 async def open_redis(url: str, *, timeout_seconds: float, connections_max: int = 4) -> AsyncIterator[Redis]:
     """A redis-py client that connects when first used, so Redis may be away. `timeout_seconds` bounds each wait."""
@@ -166,13 +176,22 @@ def _endpoint(address: RedisAddress) -> dict[str, Any]:
     }
 
 
-async def call_redis(function: Callable[..., Awaitable[T]], *args: Any) -> T:
-    """Call a function that uses redis-py, on the asyncio side.
+async def call_redis(client: Redis, function: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Call a function that uses `client`, on the asyncio side.
 
-    Raises `Unavailable` if Redis was not there to be asked and `OutcomeUnknown` if its answer was lost.
+    Raises `Unavailable` if Redis was not there to be asked and `OutcomeUnknown` if its answer was lost or is an error.
     """
+
+    async def call() -> T:
+        try:
+            return await function(*args)
+        except RedisError:
+            # It may be READONLY or LOADING: then another server answers at the address, now or soon.
+            await client.connection_pool.disconnect()
+            raise
+
     try:
-        return await bridge.call_asyncio(function, *args)
+        return await bridge.call_asyncio(call)
     except (RedisError, OSError, TimeoutError) as error:
         reason = f"Redis: {reason_of(error)}"
         # these two can only come from connecting: nothing was sent
@@ -183,7 +202,7 @@ async def call_redis(function: Callable[..., Awaitable[T]], *args: Any) -> T:
 
 async def ping(client: Redis) -> None:
     """Raises `Unavailable` or `OutcomeUnknown` unless Redis answers."""
-    await call_redis(client.ping)
+    await call_redis(client, client.ping)
 
 
 async def eviction_warning(client: Redis) -> str | None:
@@ -195,7 +214,7 @@ async def eviction_warning(client: Redis) -> str | None:
         except ResponseError:
             return None  # managed servers forbid CONFIG
 
-    policy = await call_redis(ask)
+    policy = await call_redis(client, ask)
     if policy is None:
         return "Redis does not say what its maxmemory-policy is: make sure that it is noeviction"
     if policy == "noeviction":

@@ -1,13 +1,15 @@
 """One connection to Redis on Trio's own sockets, for the streams: every batch of purchases crosses it four times.
 
 redis-py through trio-asyncio costs some 0.5 ms of CPU a call, a multiple of this. The leases, which are renewed about
-once a second, stay with it. hiredis parses and packs. Nothing is ever sent twice: after any error the connection is
-dropped, because nobody knows which answer would come next on it.
+once a second, stay with it. hiredis parses and packs. Nothing is ever sent twice: after any failure the connection is
+dropped, because nobody knows which answer would come next on it. It is dropped as well when the server turns out not to
+be the one to ask any more: the next use connects to whoever answers at the address then.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
 import hiredis
@@ -15,16 +17,22 @@ import trio
 from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
 from flash.errors import OutcomeUnknown, Unavailable, reason_of
-from flash.stores.redis import CLIENT_NAME, RedisAddress
+from flash.stores.redis import CLIENT_NAME, RedisAddress, is_replaced
 
 RedisCommand = tuple[str | bytes | int, ...]
 Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
 
 _READ_BYTES = 65_536
-_PROBE_MS = 60_000
-_REPLACED = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS")
-"""Errors of a server that is no primary, or not yet or no more. The address may lead to another one by now."""
+_PROBE_MS = 10_000
 _BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
+
+
+class _Replaced(Exception):
+    """The server at the other end of this connection is not the one to ask any more."""
+
+
+class WrongType(OutcomeUnknown):
+    """A key holds something else than a command expects. The commands around it were performed."""
 
 
 class RedisLink:
@@ -51,8 +59,7 @@ class RedisLink:
         """Send `commands` in one piece and return their answers, in order.
 
         `block_seconds`: how long a blocking read among them may wait. Raises `Unavailable` if Redis was not there to be
-        asked and `OutcomeUnknown` if an answer was lost or is an error. After an error that a replaced server gives,
-        the next call connects anew.
+        asked and `OutcomeUnknown` if an answer was lost or is an error (`WrongType` if it says so).
         """
         try:
             self._turn.acquire_nowait()  # waiting for a lock that is free would cost a round of the scheduler
@@ -62,8 +69,9 @@ class RedisLink:
             stream = self._stream or await self._connect()
             with trio.fail_after(self._timeout_seconds + block_seconds):
                 answers = await self._exchange(stream, commands)
-            if any(map(_tells_of_replacement, answers)):
-                await self._drop()
+        except _Replaced as error:
+            await self._drop()
+            raise OutcomeUnknown(f"Redis refused: {error}") from error
         except _BROKEN as error:
             await self._drop()
             raise OutcomeUnknown(f"Redis did not answer: {reason_of(error)}") from error
@@ -74,7 +82,7 @@ class RedisLink:
             self._turn.release()
         for answer in answers:
             if isinstance(answer, hiredis.ReplyError):
-                raise OutcomeUnknown(f"Redis refused: {answer}")
+                raise refusal(str(answer))
         return answers
 
     async def _take_turn(self) -> None:
@@ -90,6 +98,8 @@ class RedisLink:
         answers: list[Answer] = []
         while True:
             while (answer := self._reader.gets()) is not False:
+                if isinstance(answer, hiredis.ReplyError) and is_replaced(str(answer)):
+                    raise _Replaced(str(answer))  # at once, although others may be blocked behind it
                 answers.append(answer)
             if len(answers) == len(commands):
                 return answers
@@ -106,7 +116,7 @@ class RedisLink:
                 for answer in await self._exchange(stream, _greeting(self._address)):
                     if isinstance(answer, hiredis.ReplyError):
                         raise Unavailable(f"Redis refused the connection: {answer}")
-        except _BROKEN as error:
+        except (*_BROKEN, _Replaced) as error:
             raise Unavailable(f"Redis cannot be reached: {reason_of(error)}") from error
         return stream
 
@@ -177,19 +187,28 @@ def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
     return (*commands, ("CLIENT", "SETNAME", CLIENT_NAME))
 
 
-def _tells_of_replacement(answer: Answer) -> bool:
-    return isinstance(answer, hiredis.ReplyError) and str(answer).startswith(_REPLACED)
-
-
-async def write_probe(link: RedisLink, key: str) -> None:
-    """Perform one real write, of a key that expires by itself: a PING would be answered by a replica too.
-
-    Raises `Unavailable` or `OutcomeUnknown` unless Redis takes writes now.
-    """
-    await link.execute(("SET", key, "1", "PX", _PROBE_MS))
+def refusal(error: str) -> OutcomeUnknown:
+    """What to raise for an error among the answers."""
+    return (WrongType if error.startswith("WRONGTYPE") else OutcomeUnknown)(f"Redis refused: {error}")
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]
+
+
+def flat(fields: Mapping[bytes, bytes]) -> RedisCommand:
+    """The fields of an entry as XADD takes them."""
+    return tuple(part for field in fields.items() for part in field)
+
+
+def ms_of(answer: Sequence[bytes]) -> float:
+    """What TIME answered, in milliseconds since 1970."""
+    seconds, microseconds = answer
+    return int(seconds) * 1e3 + int(microseconds) / 1e3
+
+
+async def write_probe(link: RedisLink, key: str) -> None:
+    """Write `key`, which expires soon. Raises `Unavailable` or `OutcomeUnknown` unless Redis accepts writes."""
+    await link.execute(("SET", key, "1", "PX", _PROBE_MS))
 
 
 def streams_of(answer: list[Any] | None) -> list[tuple[bytes, Entries]]:

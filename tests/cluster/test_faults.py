@@ -12,6 +12,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import orjson
 import pytest
@@ -19,6 +20,7 @@ import redis
 import trio
 
 from flash.codes import pack
+from flash.deployment import Deployment
 from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.purchase_rpc import messages
@@ -26,6 +28,7 @@ from flash.testing.client import Answer, Client, host_and_port
 from flash.testing.cluster import QUICK, Cluster, running_cluster, until
 from tests.cluster.history import Crowd, History, rows, verify
 from tests.codes import a_code
+from tests.deployments import deployment_of
 
 SIZE = 300
 REQUEST_SECONDS = 2.0
@@ -34,39 +37,47 @@ RECOVERY_SECONDS = 5.0
 ONE = SaleId(1)
 
 
-def _command(
-    *,
-    sale: int = 1,
-    request_id: object = "auto:x",
-    number: object = 1,
-    reply_to: str = "{web:0}:replies",
-    ttl_ms: int = 5000,
-) -> bytes:
-    code = b64encode(pack(a_code(1, sale=sale))).decode()
-    return orjson.dumps([reply_to, ttl_ms, [[number, code, request_id]]])
+def unreadable_entries(deployment: Deployment) -> list[messages.Fields]:
+    """Entries that no web process of ours would add. PostgreSQL would refuse some of them if they got that far."""
+    inbox, replies = messages.inbox_key(deployment, ONE), messages.reply_key(deployment, "0")
+
+    def command(
+        reply_to: str = replies, ttl_ms: int = 5000, number: object = 1, sale: int = 1, request_id: object = "auto:x"
+    ) -> bytes:
+        code = b64encode(pack(a_code(1, sale=sale))).decode()
+        return orjson.dumps([reply_to, ttl_ms, 4 * 10**12, [number], code, [request_id]])
+
+    payloads = [
+        b"\xff\x00garbage",
+        b"",
+        b"[]",
+        b"7",
+        orjson.dumps([replies, 5000, 4 * 10**12, [], "", []]),
+        orjson.dumps([replies, 5000, 4 * 10**12, [1], "not base64", ["x"]]),
+        command(sale=2),
+        command(request_id=None),
+        command(request_id="\0"),
+        command(number=1.5),
+        command(reply_to=deployment.key(messages.lease_key(ONE))),
+        command(ttl_ms=10**15),
+    ]
+    return [
+        {b"v": b"2", b"c": command()},
+        {b"v": b"1", b"c": command()},
+        messages.sealed(deployment, messages.COMMAND, inbox, {b"v": b"2", b"d": b"[]"}),
+        messages.sealed(deployment, messages.REPLY, inbox, {b"v": b"2", b"c": command()}),
+        *(messages.sealed(deployment, messages.COMMAND, inbox, {b"v": b"2", b"c": p}) for p in payloads),
+    ]
 
 
-UNREADABLE: list[dict[str, bytes]] = [
-    {"c": b"\xff\x00garbage"},
-    {"c": b""},
-    {"d": b"[]"},
-    {"c": b"[]"},
-    {"c": b"7"},
-    {"c": b'["{web:0}:replies",5000,[]]'},
-    {"c": b'["{web:0}:replies",5000,[[1,"not base64","x"]]]'},
-    {"c": _command(sale=2)},
-    {"c": _command(request_id=None)},
-    {"c": _command(request_id="\0")},
-    {"c": _command(number=1.5)},
-    {"c": _command(reply_to=messages.lease_key(ONE))},
-    {"c": _command(ttl_ms=10**15)},
-]
-"""Entries that no web process of ours would add. PostgreSQL would refuse some of them if they got that far."""
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
 
 
 @asynccontextmanager
 async def crowded_sale(
-    postgres: str, valkey: EmbeddedValkey, *, web: int = 1, inventory: int = 2, **settings: str
+    postgres: str, valkey: HasUrl, *, web: int = 1, inventory: int = 2, **settings: str
 ) -> AsyncIterator[tuple[Cluster, Crowd]]:
     """A cluster and a crowd that has bought a third of the sale. At the end of the block, all of it must be sold."""
     settings = {**QUICK, "FLASH_SALE_SIZE": str(SIZE), "FLASH_REQUEST_TIMEOUT": str(REQUEST_SECONDS), **settings}
@@ -191,9 +202,10 @@ async def test_a_lease_that_vanishes_ten_times_a_second_costs_only_throughput(
 ) -> None:
     async with crowded_sale(postgres, valkey) as (cluster, crowd):
         epoch, _ = await cluster.term_of()
+        lease = (await deployment_of(postgres)).key(messages.lease_key(ONE))
         with redis.from_url(valkey.url) as client:
             while crowd.sold < SIZE:
-                client.delete(messages.lease_key(ONE))
+                client.delete(lease)
                 await trio.sleep(0.1)
         assert (await cluster.term_of())[0] > epoch, "nobody ever took the free lease"
 
@@ -203,17 +215,20 @@ async def test_unreadable_entries_become_dead_letters_and_the_sale_goes_on(
 ) -> None:
     async with crowded_sale(postgres, valkey, inventory=1) as (cluster, crowd):
         leader = await cluster.leader_of()
+        deployment = await deployment_of(postgres)
+        inbox, dead_letters = messages.inbox_key(deployment, ONE), messages.dead_letter_key(deployment, ONE)
+        unreadable = unreadable_entries(deployment)
         with redis.from_url(valkey.url) as client:
-            for fields in UNREADABLE:
-                client.xadd(messages.inbox_key(ONE), fields)
+            for fields in unreadable:
+                client.xadd(inbox, {**fields})
             assert crowd.sold < SIZE
-            for _ in UNREADABLE:
+            for _ in unreadable:
                 await leader.wait_for(r"is a dead letter")
             await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
             await crowd.wait_sold(SIZE)
-            assert client.xlen(messages.dead_letter_key(ONE)) == len(UNREADABLE)
-            await until(lambda: client.xlen(messages.inbox_key(ONE)) == 0)
-        assert len(re.findall("is a dead letter", leader.log)) == len(UNREADABLE)
+            assert client.xlen(dead_letters) == len(unreadable)
+            await until(lambda: client.xlen(inbox) == 0)
+        assert len(re.findall("is a dead letter", leader.log)) == len(unreadable)
         assert "stopped leading" not in leader.log
 
 
@@ -221,8 +236,9 @@ async def test_a_killed_web_process_costs_only_its_own_requests(postgres: str, v
     async with crowded_sale(postgres, valkey, web=2, inventory=1) as (cluster, crowd):
         leader = await cluster.leader_of()
         leader.pause()  # so that the web process dies with entries in the inbox
+        inbox = messages.inbox_key(await deployment_of(postgres), ONE)
         with redis.from_url(valkey.url) as client:
-            await until(lambda: client.xlen(messages.inbox_key(ONE)) >= 2)
+            await until(lambda: client.xlen(inbox) >= 2)
         cluster.named("web")[0].kill()
         assert crowd.sold < SIZE
         leader.resume()
@@ -243,8 +259,9 @@ async def test_a_buyer_who_leaves_before_the_answer_has_bought_and_finds_the_rec
             await stream.send_all(
                 b"POST /purchase?code=%b HTTP/1.1\r\nHost: x\r\nIdempotency-Key: ann-1\r\n\r\n" % code.encode()
             )
-            with redis.from_url(valkey.url) as inbox:
-                await until(lambda: inbox.xlen(messages.inbox_key(ONE)))
+            inbox = messages.inbox_key(await deployment_of(postgres), ONE)
+            with redis.from_url(valkey.url) as valkey_client:
+                await until(lambda: valkey_client.xlen(inbox))
             await stream.aclose()
             assert (await client.get(f"/purchases/{code}")).json()["code"] == "not_purchased"
             leader.resume()

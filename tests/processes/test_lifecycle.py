@@ -13,12 +13,14 @@ import redis
 import trio
 import trio.lowlevel
 
+from flash.deployment import Deployment
 from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.purchase_rpc import messages
 from flash.testing.client import Client, host_and_port
 from flash.testing.cluster import QUICK, ROOT, Process, running_cluster, until
 from tests.cluster.history import Crowd, History, rows, verify
+from tests.deployments import deployment_of
 
 STOP_SECONDS = 4.0
 ONE = SaleId(1)
@@ -40,11 +42,12 @@ async def test_a_web_process_told_to_stop_answers_every_purchase_that_it_has_acc
         async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
             clients = [await stack.enter_async_context(Client(addresses[0])) for _ in range(40)]
             codes = [await history.checkout(client, f"user-{n}", n + 1) for n, client in enumerate(clients)]
+            deployment = await deployment_of(postgres)
             leader.pause()
             for client, code in zip(clients, codes, strict=True):
                 assert code is not None
                 nursery.start_soon(purchase, client, code)
-            await until(partial(has_commands, valkey, len(codes)))
+            await until(partial(has_commands, deployment, valkey, len(codes)))
             nursery.start_soon(stops_in_time, [web])
             await web.wait_for("SIGTERM received")
             if is_answered:
@@ -52,7 +55,7 @@ async def test_a_web_process_told_to_stop_answers_every_purchase_that_it_has_acc
         assert statuses == [200 if is_answered else 503] * len(codes)
         assert history.lost == 0, "a 503 is an answer, a closed connection is none"
         leader.resume()
-        await until(partial(has_commands, valkey, 0))
+        await until(partial(has_commands, deployment, valkey, 0))
         await verify(history, postgres, sold_out=False)
 
 
@@ -303,11 +306,11 @@ async def valkey_is_back(history: History, client: Client, code: str) -> None:
             await trio.sleep(0.05)
 
 
-def has_commands(valkey: EmbeddedValkey, count: int) -> bool:
+def has_commands(deployment: Deployment, valkey: EmbeddedValkey, count: int) -> bool:
     """Whether that many purchases stand in the inbox of sale 1."""
     with redis.from_url(valkey.url) as client:
-        entries = client.xrange(messages.inbox_key(ONE))
-    return count == sum(len(messages.decode_commands(fields[b"c"], ONE).commands) for _, fields in entries)
+        entries = client.xrange(messages.inbox_key(deployment, ONE))
+    return count == sum(len(messages.read_commands(deployment, ONE, fields).commands) for _, fields in entries)
 
 
 def free_port() -> int:

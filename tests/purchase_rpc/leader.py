@@ -23,11 +23,20 @@ from flash.domain import (
     UserId,
 )
 from flash.purchase_rpc import messages
+from flash.purchase_rpc.payloads import CommandBatch
+from flash.stores.redis_link import flat
 from flash.testing.twins.redis import RedisTwin
 from tests.codes import a_code
+from tests.deployments import DEPLOYMENT
 
+END_MS = 4_000_000_000_000
+"""Far ahead of any Redis's clock."""
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-Entry = tuple[SaleId, bytes, messages.CommandBatch]
+Entry = tuple[SaleId, bytes, CommandBatch]
+
+
+def inbox_of(sale: int) -> str:
+    return messages.inbox_key(DEPLOYMENT, SaleId(sale))
 
 
 def a_command(number: int, sale: int = 1) -> Command:
@@ -49,9 +58,10 @@ class Leader:
     def entries(self) -> list[Entry]:
         """What stands in the inboxes."""
         return [
-            (sale, entry_id, messages.decode_commands(fields[messages.COMMANDS_FIELD], sale))
+            (sale, entry_id, messages.read_commands(DEPLOYMENT, sale, fields))
             for sale in self._sales
-            for entry_id, fields in self.redis.entries(messages.inbox_key(sale))
+            if self.redis.perform(("TYPE", inbox_of(sale))) == b"stream"
+            for entry_id, fields in self.redis.entries(inbox_of(sale))
         ]
 
     def request_ids(self) -> list[RequestId]:
@@ -66,22 +76,25 @@ class Leader:
         outcomes = [(number, self._decide(command)) for number, command in chosen]
         left.difference_update(number for number, _ in chosen)
         if outcomes and not is_lost:
-            numbers = messages.encode_numbers(outcomes)
-            self.reply(batch.reply_to, messages.encode_outcomes(outcomes), numbers=numbers)
+            self.add(batch.reply_to, messages.reply_entry(DEPLOYMENT, batch.reply_to, messages.VERSION, outcomes))
         if not left:
-            self.redis.perform(("XDEL", messages.inbox_key(sale), entry_id))
+            self.redis.perform(("XDEL", inbox_of(sale), entry_id))
 
     def answer_all(self) -> None:
         for entry in self.entries():
             self.answer(entry)
 
     def reply(
-        self, reply_to: str, payload: bytes, version: int | None = messages.VERSION, *, numbers: bytes | None = None
+        self, reply_to: str, payload: bytes, version: int = messages.VERSION, *, numbers: bytes, **more: bytes
     ) -> None:
-        """Add a reply entry; without a version or numbers, it is one of the release that did not write them."""
-        versioned = () if version is None else (messages.VERSION_FIELD, version)
-        numbered = () if numbers is None else (messages.NUMBERS_FIELD, numbers)
-        self.redis.perform(("XADD", reply_to, "*", *versioned, *numbered, messages.OUTCOMES_FIELD, payload))
+        """Add a sealed reply entry, whatever stands in it."""
+        fields = {b"v": b"%d" % version, b"n": numbers, b"o": payload}
+        fields |= {name.encode(): value for name, value in more.items()}
+        self.add(reply_to, messages.sealed(DEPLOYMENT, messages.REPLY, reply_to, fields))
+
+    def add(self, reply_to: str, fields: messages.Fields) -> None:
+        """Add an entry as it is."""
+        self.redis.perform(("XADD", reply_to, "*", *flat(fields)))
 
     def _decide(self, command: Command) -> Outcome:
         earlier = self._sold.get(command.request_id)

@@ -15,8 +15,9 @@ from flash.purchase_rpc.client import PurchaseClient
 from flash.stores.redis_link import RedisLink
 from flash.testing.cluster import until
 from tests.codes import a_code
+from tests.deployments import DEPLOYMENT
 
-INBOX = messages.inbox_key(SaleId(1))
+INBOX = messages.inbox_key(DEPLOYMENT, SaleId(1))
 
 
 def a_command(number: int) -> Command:
@@ -31,7 +32,7 @@ async def serving(valkey: EmbeddedValkey) -> AsyncIterator[PurchaseClient]:
         trio.open_nursery() as nursery,
     ):
         purchase_client = PurchaseClient(
-            sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30, settle_seconds=6
+            DEPLOYMENT, sender, listener, waiting_max=100, batch_max=100, timeout_seconds=30, settle_seconds=1
         )
         nursery.start_soon(purchase_client.run)
         yield purchase_client

@@ -14,22 +14,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from flash.domain import Outcome, RequestId, SaleId
+from flash.domain import Outcome, Refusal, Refused, RequestId, SaleId
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
 from flash.purchase_rpc.records import SENT
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
-from tests.purchase_rpc.leader import Leader, a_command
+from tests.deployments import DEPLOYMENT, OTHER_DEPLOYMENT
+from tests.purchase_rpc.leader import Leader, a_command, inbox_of
 from tests.purchase_rpc.virtual import VirtualTrio
 
 SALES = (1, 2)
 WAITING_MAX = 6
 TIMEOUT_SECONDS = 5.0
 LINK_SECONDS = 1.0
-CALM_SECONDS = 1.2
-"""Two sweeps of the client, in the worst case one of which has just begun to fail."""
+CALM_SECONDS = 1.7
+"""Three sweeps of the client: in the worst case one has just begun to fail, and the next finds entries too young."""
 
 
 @dataclass
@@ -69,7 +70,12 @@ class ClientMachine(RuleBasedStateMachine):
             link.faults.on_before = self._wait_for_gate
         self.links[0].faults.on_after = self._note_added
         self.client = PurchaseClient(
-            *self.links, waiting_max=WAITING_MAX, batch_max=3, timeout_seconds=TIMEOUT_SECONDS, settle_seconds=6
+            DEPLOYMENT,
+            *self.links,
+            waiting_max=WAITING_MAX,
+            batch_max=3,
+            timeout_seconds=TIMEOUT_SECONDS,
+            settle_seconds=1,
         )
         self.client_scope = trio.CancelScope()
         self.trio.nursery.start_soon(self._run_client)
@@ -85,8 +91,9 @@ class ClientMachine(RuleBasedStateMachine):
         for command in commands:
             assert isinstance(command, tuple)
             if command[0] == "XADD":
-                sale = SaleId(int(command[1].removeprefix("{sale:").removesuffix("}:inbox")))
-                for number, added in messages.decode_commands(command[-1], sale).commands:
+                (sale,) = [SaleId(sale) for sale in SALES if inbox_of(sale) == command[1]]
+                fields = dict(zip(command[3::2], command[4::2], strict=True))
+                for number, added in messages.read_commands(DEPLOYMENT, sale, fields).commands:
                     self.added[added.request_id].add(number)
 
     # What may happen
@@ -121,6 +128,23 @@ class ClientMachine(RuleBasedStateMachine):
         entries = self.trio.do(self.leader.entries)
         entry = data.draw(st.sampled_from(entries), label="entry")
         self.trio.do(partial(self.leader.answer, entry, most, is_lost=is_lost))
+
+    @precondition(lambda self: self.trio.do(self.leader.entries))
+    @rule(data=st.data())
+    def a_stranger_answers(self, data: st.DataObject) -> None:
+        """It knows all that stands in Redis, and not the message key."""
+        _, _, batch = data.draw(st.sampled_from(self.trio.do(self.leader.entries)), label="entry")
+        outcomes: list[tuple[int, Outcome]] = [(number, Refused(Refusal.SOLD_OUT)) for number, _ in batch.commands]
+        forged = messages.reply_entry(OTHER_DEPLOYMENT, batch.reply_to, messages.VERSION, outcomes)
+        self.trio.do(partial(self.leader.add, batch.reply_to, forged))
+
+    @rule(sale=st.sampled_from(SALES))
+    def a_stranger_writes_over_an_inbox(self, sale: int) -> None:
+        def write() -> None:
+            self.redis.perform(("DEL", inbox_of(sale)))
+            self.redis.perform(("SET", inbox_of(sale), "not a stream"))
+
+        self.trio.do(write)
 
     @rule()
     def redis_loses_everything(self) -> None:

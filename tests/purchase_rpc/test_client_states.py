@@ -15,14 +15,17 @@ from flash.domain import Outcome, Refusal, Refused, Repeated, RequestId, SaleId,
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.client import PurchaseClient
+from flash.purchase_rpc.payloads import CommandBatch, encode_outcomes
+from flash.stores.redis_link import flat
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
-from tests.purchase_rpc.leader import Leader, a_command
+from tests.deployments import DEPLOYMENT, OTHER_DEPLOYMENT
+from tests.purchase_rpc.leader import END_MS, Leader, a_command, inbox_of
 
 TIMEOUT_SECONDS = 5.0
-SETTLE_SECONDS = 6.0
-SWEEP_SECONDS = 0.6
-"""A little longer than the client takes to look after its entries."""
+SETTLE_SECONDS = 2.0
+SWEEP_SECONDS = 1.1
+"""A little longer than the client takes to look after an entry."""
 LOST, AWAY = OutcomeUnknown("lost"), Unavailable("not there")
 
 
@@ -36,6 +39,7 @@ class World:
         self.sender = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
         self.listener = RedisLinkTwin(self.redis, timeout_seconds=link_seconds)
         self.client = PurchaseClient(
+            DEPLOYMENT,
             self.sender,
             self.listener,
             waiting_max=waiting_max,
@@ -166,7 +170,7 @@ async def test_a_command_whose_entry_has_vanished_is_added_again_under_its_reque
         assert sorted(world.leader.request_ids()) == ids(1, 2, 3)
         ((_, _, after), *_) = world.leader.entries()
         assert sorted(after.commands, key=str) == sorted(before.commands, key=str)
-        assert before.ttl_ms - 700 <= after.ttl_ms < before.ttl_ms, "nobody waits any longer because of that"
+        assert before.ttl_ms - 1200 <= after.ttl_ms < before.ttl_ms, "nobody waits any longer because of that"
         await world.advance(SWEEP_SECONDS)
         assert len(world.leader.request_ids()) == 3, "what is there is not added once more"
         await world.answer_all()
@@ -193,9 +197,9 @@ async def test_an_entry_whose_id_now_belongs_to_another_is_added_again(mock_cloc
     async with a_world(mock_clock) as world:
         await world.ask(1)
         world.redis.lose_everything()
-        theirs = messages.CommandBatch("{web:other}:replies", 5000, [(1, a_command(9))])
-        fields = (messages.COMMANDS_FIELD, messages.encode_commands(theirs))
-        their_id = world.redis.perform(("XADD", messages.inbox_key(SaleId(1)), "*", *fields))
+        theirs = CommandBatch(messages.reply_key(DEPLOYMENT, "other"), 5000, END_MS, [(1, a_command(9))])
+        fields = messages.command_entry(DEPLOYMENT, SaleId(1), theirs)
+        their_id = world.redis.perform(("XADD", inbox_of(1), "*", *flat(fields)))
         assert [entry.id for entry in world.client._entries] == [their_id], "Redis gives ids out again"
         await world.advance(SWEEP_SECONDS)
         assert world.leader.request_ids() == ids(9, 1)
@@ -347,6 +351,137 @@ async def test_at_a_stop_only_what_was_never_sent_is_called_not_started(mock_clo
         assert told == [OutcomeUnknown, OutcomeUnknown, Unavailable, Unavailable]
 
 
+async def test_an_inbox_of_another_type_costs_no_sale_anything(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        thaw = world.freeze()
+        await world.ask(9)
+        world.ask_nowait(2)
+        await world.ask(4, sale=2)
+        world.redis.perform(("SET", inbox_of(1), "not a stream"))
+        thaw()
+        await wait_all_tasks_blocked()
+        assert set(world.leader.request_ids()) == set(ids(9, 2, 4))
+        await world.answer_all()
+        await world.advance(SWEEP_SECONDS)
+        assert [type(world.results[number]) for number in (9, 2, 4)] == [Refused, Sold, Sold]
+        await world.ask(6)
+        world.redis.perform(("DEL", inbox_of(1)))
+        world.redis.perform(("SET", inbox_of(1), "again"))
+        await world.advance(SWEEP_SECONDS)
+        assert world.leader.request_ids() == ids(6), "its entry has vanished, and stands in an inbox again"
+
+
+async def test_replies_are_read_again_when_somebody_has_written_over_their_stream(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, _, batch),) = world.leader.entries()
+        world.redis.perform(("SET", batch.reply_to, "not a stream"))
+        await world.advance(1.5)
+        await world.answer_all()
+        assert isinstance(world.results[2], Sold)
+
+
+@pytest.mark.parametrize("error", [LOST, AWAY], ids=["lost", "away"])
+async def test_what_was_added_beside_an_inbox_of_another_type_is_not_called_not_started(
+    mock_clock: MockClock, error: FlashError
+) -> None:
+    async with a_world(mock_clock) as world:
+
+        async def fail(_name: str, commands: tuple[object, ...]) -> None:
+            if any(isinstance(command, tuple) and command[0] == "TYPE" for command in commands):
+                raise error
+
+        world.redis.perform(("SET", inbox_of(1), "not a stream"))
+        world.sender.faults.on_before = fail
+        world.ask_nowait(2)
+        await world.ask(4, sale=2)
+        assert world.leader.redis.entries(inbox_of(2))
+        assert [type(world.results[number]) for number in (2, 4)] == [OutcomeUnknown, OutcomeUnknown]
+
+
+async def test_an_inbox_is_prolonged_twice_a_second_and_not_with_each_entry(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        sent: list[object] = []
+
+        async def note(_name: str, commands: tuple[object, ...]) -> None:
+            sent.extend(command[0] for command in commands if isinstance(command, tuple))
+
+        world.sender.faults.on_before = note
+        for number in range(1, 21):
+            await world.ask(number)
+            await world.advance(0.1)
+        assert sent.count("XADD") == 20
+        assert 3 <= sent.count("PEXPIRE") <= 5
+        assert 119_000 <= world.redis.perform(("PTTL", inbox_of(1))) <= 120_000
+        world.redis.lose_everything()
+        await world.ask(21)
+        await world.advance(0.6)
+        await world.ask(22)
+        assert world.redis.perform(("PTTL", inbox_of(1))) == 120_000, "a Redis without its data is told again"
+
+
+async def test_only_entries_that_have_waited_for_a_while_are_looked_after(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        looked: list[object] = []
+
+        async def note(_name: str, commands: tuple[object, ...]) -> None:
+            looked.extend(command for command in commands if isinstance(command, tuple) and command[0] == "XRANGE")
+
+        world.sender.faults.on_before = note
+        for number in range(1, 21):
+            await world.ask(number)
+            await world.advance(0.1)
+            await world.answer_all()
+        assert looked == [], "what is answered in time costs nothing"
+        await world.ask(21)
+        await world.advance(SWEEP_SECONDS)
+        assert looked
+
+
+# When the receipt is final
+
+
+def retry_after(world: World, number: int) -> float:
+    error = world.results[number]
+    assert isinstance(error, OutcomeUnknown)
+    assert error.retry_after_seconds is not None
+    return error.retry_after_seconds
+
+
+async def test_who_is_told_that_nobody_knows_is_told_when_the_receipt_will(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock, link_seconds=1.0) as world:
+        await world.ask(1)
+        await world.advance(TIMEOUT_SECONDS + 0.2)
+        assert retry_after(world, 1) == SETTLE_SECONDS, "its command has expired"
+        await world.ask(2)
+        await world.advance(1.0)
+        world.sender.faults.fail_after(LOST)
+        await world.ask(3)
+        assert retry_after(world, 3) == pytest.approx(TIMEOUT_SECONDS + SETTLE_SECONDS)
+        world.listener.faults.fail_before(AWAY, times=math.inf)
+        await world.advance(3.2)
+        assert SETTLE_SECONDS + 0.8 < retry_after(world, 2) < SETTLE_SECONDS + 2.2, "deaf, and its command lives on"
+        world.listener.faults.heal()
+        await world.advance(0.5)
+        await world.ask(4)
+        await world.advance(1.0)
+        world.scope.cancel()
+        await wait_all_tasks_blocked()
+        assert retry_after(world, 4) == pytest.approx(TIMEOUT_SECONDS - 1.0 + SETTLE_SECONDS), "a stop"
+
+
+async def test_what_a_frozen_redis_adds_late_has_expired_by_then(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        thaw = world.freeze()
+        await world.ask(1)
+        await world.advance(TIMEOUT_SECONDS + 3.0)
+        thaw()
+        await wait_all_tasks_blocked()
+        ((_, entry_id, batch),) = world.leader.entries()
+        assert batch.ttl_ms == 5000
+        assert int(entry_id.partition(b"-")[0]) - batch.end_ms == pytest.approx(3000, abs=100)
+
+
 async def test_ids_that_start_again_lower_hide_no_reply(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(1)
@@ -362,25 +497,13 @@ async def test_ids_that_start_again_lower_hide_no_reply(mock_clock: MockClock) -
 # Replies of other releases
 
 
-async def test_a_reply_of_the_previous_release_is_understood(mock_clock: MockClock) -> None:
-    async with a_world(mock_clock) as world:
-        await world.ask(2)
-        ((_, _, batch),) = world.leader.entries()
-        ((number, _),) = batch.commands
-        payload = messages.encode_outcomes([(number, Refused(Refusal.SOLD_OUT))])
-        world.leader.reply(batch.reply_to, payload, version=None)
-        await wait_all_tasks_blocked()
-        assert world.results[2] == Refused(Refusal.SOLD_OUT)
-
-
 async def test_an_outcome_of_a_kind_that_nobody_knows_here_costs_no_other_asker_theirs(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(1, 2, 3)
         ((_, _, batch),) = world.leader.entries()
-        numbers = {int(command.code.checkout_id): number for number, command in batch.commands}
         kinds = {1: "sold_out", 2: "banned_until_tomorrow", 3: "item_sold"}
-        rows = [[numbers[checkout], kind, None] for checkout, kind in kinds.items()]
-        world.leader.reply(batch.reply_to, orjson.dumps(rows))
+        rows = [[kinds[int(command.code.checkout_id)], None, None] for _, command in batch.commands]
+        world.leader.reply(batch.reply_to, orjson.dumps(rows), numbers=numbers_of(batch))
         await wait_all_tasks_blocked()
         assert world.results[1] == Refused(Refusal.SOLD_OUT)
         assert isinstance(world.results[2], OutcomeUnknown)
@@ -388,14 +511,17 @@ async def test_an_outcome_of_a_kind_that_nobody_knows_here_costs_no_other_asker_
         assert world.is_idle()
 
 
-@pytest.mark.parametrize(("version", "payload"), [(2, b"\x93 of the next release"), (1, b"[[garbage")])
+UNREADABLE = [(3, b"\x93 of the next release"), (2, b"[[garbage")]
+
+
+@pytest.mark.parametrize(("version", "payload"), UNREADABLE)
 async def test_a_reply_that_cannot_be_read_is_logged_and_its_asker_told_in_time(
     mock_clock: MockClock, caplog: pytest.LogCaptureFixture, version: int, payload: bytes
 ) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(1)
         ((_, _, batch),) = world.leader.entries()
-        world.leader.reply(batch.reply_to, payload, version)
+        world.leader.reply(batch.reply_to, payload, version, numbers=b"")
         await wait_all_tasks_blocked()
         assert len(caplog.records) == 1
         assert "dropped" in caplog.text
@@ -407,7 +533,7 @@ async def test_a_reply_that_cannot_be_read_is_logged_and_its_asker_told_in_time(
         assert isinstance(world.results[1], OutcomeUnknown)
 
 
-@pytest.mark.parametrize(("version", "payload"), [(2, b"\x93 of the next release"), (1, b"[[garbage")])
+@pytest.mark.parametrize(("version", "payload"), UNREADABLE)
 async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_told_at_once(
     mock_clock: MockClock, caplog: pytest.LogCaptureFixture, version: int, payload: bytes
 ) -> None:
@@ -416,7 +542,7 @@ async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_tol
         ((_, _, batch),) = world.leader.entries()
         numbers = {int(command.code.checkout_id): number for number, command in batch.commands}
         listed = b"%d,%d,999" % (numbers[2], numbers[6])
-        world.leader.reply(batch.reply_to, payload, version, numbers=listed)
+        world.leader.reply(batch.reply_to, payload, version, numbers=listed, x=b"a field that nobody knows here")
         await wait_all_tasks_blocked()
         assert {number: type(result) for number, result in world.results.items()} == {
             2: OutcomeUnknown,
@@ -429,23 +555,77 @@ async def test_askers_whose_numbers_stand_in_a_reply_that_cannot_be_read_are_tol
         assert world.is_idle()
 
 
-async def test_a_reply_that_can_be_read_counts_for_more_than_the_numbers_beside_it(mock_clock: MockClock) -> None:
+# Redis is not believed
+
+
+def numbers_of(batch: CommandBatch) -> bytes:
+    return b",".join([b"%d" % number for number, _ in batch.commands])
+
+
+def forgeries(batch: CommandBatch) -> dict[str, messages.Fields]:
+    """Replies that somebody with nothing but Redis could add to the batch's reply stream."""
+    key, outcomes = batch.reply_to, [(number, Refused(Refusal.SOLD_OUT)) for number, _ in batch.commands]
+    good = messages.reply_entry(DEPLOYMENT, key, messages.VERSION, outcomes)
+    elsewhere = messages.reply_key(DEPLOYMENT, "elsewhere")
+    return {
+        "unsealed": {name: value for name, value in good.items() if name != messages.SEAL_FIELD},
+        "sealed with another key": messages.reply_entry(OTHER_DEPLOYMENT, key, messages.VERSION, outcomes),
+        "of another stream": messages.reply_entry(DEPLOYMENT, elsewhere, messages.VERSION, outcomes),
+        "a command": messages.sealed(DEPLOYMENT, messages.COMMAND, key, dict(good)),
+        "other numbers": {**good, messages.NUMBERS_FIELD: b"7"},
+        "another payload": {**good, messages.OUTCOMES_FIELD: encode_outcomes([Refused(Refusal.ITEM_SOLD)])},
+        "another version": {**good, messages.VERSION_FIELD: b"3"},
+        "one field more": {**good, b"x": b""},
+        "of the first release": {b"v": b"1", b"n": good[b"n"], b"o": b'[[1,"sold_out",null]]'},
+        "of the first release, sealed": messages.sealed(
+            DEPLOYMENT, messages.REPLY, key, {b"v": b"1", b"n": good[b"n"], b"o": good[b"o"]}
+        ),
+    }
+
+
+FORGERIES = tuple(forgeries(CommandBatch("r", 0, 0, [(1, a_command(2))])))
+
+
+@pytest.mark.parametrize("kind", FORGERIES)
+async def test_a_reply_that_no_leader_has_sent_ends_nobodys_waiting(
+    mock_clock: MockClock, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(2)
         ((_, _, batch),) = world.leader.entries()
-        ((number, _),) = batch.commands
-        payload = messages.encode_outcomes([(number, Refused(Refusal.SOLD_OUT))])
-        world.leader.reply(batch.reply_to, payload, numbers=b"not, numbers")
+        for _ in range(5):
+            world.leader.add(batch.reply_to, forgeries(batch)[kind])
         await wait_all_tasks_blocked()
-        assert world.results[2] == Refused(Refusal.SOLD_OUT)
+        assert world.results == {}
+        assert [record.levelname for record in caplog.records] == ["WARNING"], "once, not for each"
+        await world.answer_all()
+        assert isinstance(world.results[2], Sold)
+        assert world.is_idle()
 
 
-async def test_entries_say_their_version_beside_what_the_previous_release_reads(mock_clock: MockClock) -> None:
+async def test_a_reply_that_comes_again_answers_nobody_else(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(2)
-        ((_, fields),) = world.redis.entries("{sale:1}:inbox")
-        assert set(fields) == {b"v", b"c"}
-        assert fields[b"v"] == b"1"
-        reply_to, ttl_ms, [[number, _code, request_id]] = orjson.loads(fields[b"c"])
-        assert reply_to.startswith("{web:")
-        assert (ttl_ms, number, request_id) == (5000, 1, "auto:2")
+        ((_, _, batch),) = world.leader.entries()
+        reply = messages.reply_entry(
+            DEPLOYMENT, batch.reply_to, messages.VERSION, [(batch.commands[0][0], Refused(Refusal.SOLD_OUT))]
+        )
+        world.leader.add(batch.reply_to, reply)
+        await wait_all_tasks_blocked()
+        await world.ask(4)
+        world.leader.add(batch.reply_to, reply)
+        await wait_all_tasks_blocked()
+        assert set(world.results) == {2}
+        await world.answer_all()
+        assert isinstance(world.results[4], Sold)
+
+
+async def test_entries_say_their_version_and_are_sealed(mock_clock: MockClock) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2)
+        ((_, fields),) = world.redis.entries(inbox_of(1))
+        assert set(fields) == {b"v", b"c", b"s"}
+        assert fields[b"v"] == b"2"
+        batch = messages.read_commands(DEPLOYMENT, SaleId(1), fields)
+        assert batch.reply_to.startswith(DEPLOYMENT.key("{web:"))
+        assert (batch.ttl_ms, batch.commands) == (5000, [(1, a_command(2))])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import orjson
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -14,18 +13,20 @@ from flash.actors.mailbox import Mailbox
 from flash.domain import Outcome, Refusal, Refused, SaleId
 from flash.errors import Unavailable
 from flash.purchase_rpc import messages
-from flash.purchase_rpc.messages import CommandBatch, encode_commands
+from flash.purchase_rpc.payloads import CommandBatch, encode_commands
 from flash.purchase_rpc.server import CROWDED_COMMANDS, Delivery, PurchaseServer
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import RedisLink, streams_of
+from flash.stores.redis_link import RedisLink, flat, streams_of
 from flash.testing.cluster import until
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
-from tests.purchase_rpc.leader import a_command
+from tests.deployments import DEPLOYMENT, OTHER_DEPLOYMENT
+from tests.purchase_rpc.leader import END_MS, a_command, inbox_of
 from tests.testing.conftest import NewLink
 
 ONE, TWO = SaleId(1), SaleId(2)
-REPLIES = "{web:a}:replies"
+REPLIES, OTHER_REPLIES = (messages.reply_key(DEPLOYMENT, web) for web in "ab")
+INBOX = inbox_of(1)
 SOLD_OUT = Refused(Refusal.SOLD_OUT)
 QUIET_SECONDS = 1.1
 """A little longer than a sale is quiet before its inbox is read from the beginning."""
@@ -37,42 +38,36 @@ class Site:
     def __init__(self, reader: StreamLink, writer: StreamLink, link: StreamLink) -> None:
         self.link = link
         self.woken = 0
-        self.server = PurchaseServer(reader, writer, self._count)
+        self.server = PurchaseServer(DEPLOYMENT, reader, writer, self._count)
 
     def _count(self) -> None:
         self.woken += 1
 
     async def add(
-        self,
-        *numbers: int,
-        sale: SaleId = ONE,
-        reply_to: str = REPLIES,
-        ttl_ms: int = 30_000,
-        version: int | None = messages.VERSION,
+        self, *numbers: int, sale: SaleId = ONE, reply_to: str = REPLIES, ttl_ms: int = 30_000, end_ms: int = END_MS
     ) -> bytes:
-        """Add an entry as a web process would; without a version, as one of the first release would."""
-        payload = encode_commands(CommandBatch(reply_to, ttl_ms, [(n, a_command(n, sale)) for n in numbers]))
-        return await self.add_raw({} if version is None else {b"v": version}, {b"c": payload}, sale=sale)
+        """Add an entry as a web process would."""
+        batch = CommandBatch(reply_to, ttl_ms, end_ms, [(n, a_command(n, sale)) for n in numbers])
+        return await self.add_raw(messages.command_entry(DEPLOYMENT, sale, batch), sale=sale)
 
-    async def add_raw(self, *fields: Mapping[bytes, bytes | int], sale: SaleId = ONE) -> bytes:
-        flat: list[bytes | int] = [part for group in fields for field in group.items() for part in field]
-        (entry_id,) = await self.link.execute(("XADD", messages.inbox_key(sale), "*", *flat))
+    async def add_raw(self, fields: Mapping[bytes, bytes], sale: SaleId = ONE) -> bytes:
+        (entry_id,) = await self.link.execute(("XADD", inbox_of(sale), "*", *flat(fields)))
         assert isinstance(entry_id, bytes)
         return entry_id
 
     async def standing(self, sale: SaleId = ONE) -> list[bytes]:
         """The ids of the entries in the inbox."""
-        (entries,) = await self.link.execute(("XRANGE", messages.inbox_key(sale), "-", "+"))
+        (entries,) = await self.link.execute(("XRANGE", inbox_of(sale), "-", "+"))
         return [entry_id for entry_id, _ in entries]
 
     async def dead_letters(self) -> list[dict[bytes, bytes]]:
-        (answer,) = await self.link.execute(("XREAD", "STREAMS", messages.dead_letter_key(ONE), "0"))
+        (answer,) = await self.link.execute(("XREAD", "STREAMS", messages.dead_letter_key(DEPLOYMENT, ONE), "0"))
         return [fields for _, entries in streams_of(answer) for _, fields in entries]
 
     async def replies(self, key: str = REPLIES) -> list[list[tuple[int, Outcome | None]]]:
         """The batches of outcomes that were sent to a web process."""
         (answer,) = await self.link.execute(("XREAD", "STREAMS", key, "0"))
-        return [messages.decode_outcomes(fields[b"o"]) for _, entries in streams_of(answer) for _, fields in entries]
+        return [messages.read_outcomes(fields) for _, entries in streams_of(answer) for _, fields in entries]
 
 
 @asynccontextmanager
@@ -219,6 +214,20 @@ async def test_an_expired_entry_is_delivered_as_expired_so_that_no_successor_dec
             assert expired.expires_at <= trio.current_time() < fresh.expires_at
 
 
+async def test_an_entry_that_a_frozen_redis_has_added_late_is_delivered_as_expired(
+    new_link: NewLink, clock: MockClock
+) -> None:
+    async with a_site(new_link) as site:
+        ((seconds, _),) = await site.link.execute(("TIME",))
+        await site.add(1, end_ms=int(seconds) * 1000 - 1)
+        await site.add(2, end_ms=int(seconds) * 1000 + 20_000)
+        with site.server.open(ONE) as mailbox:
+            expired, fresh = await take(mailbox, 2)
+            now = trio.current_time()
+            assert expired.expires_at <= now
+            assert now + 15 < fresh.expires_at <= now + 20, "the earlier of two limits counts"
+
+
 async def test_no_command_lives_longer_because_the_clock_of_redis_was_set_back(mock_clock: MockClock) -> None:
     redis = RedisTwin()
     async with a_site(lambda: RedisLinkTwin(redis)) as site:
@@ -263,23 +272,49 @@ async def test_a_crowded_inbox_is_read_again_soon_after_its_actor_has_caught_up(
 async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
-        await site.add(3, reply_to="{web:b}:replies")
+        await site.add(3, reply_to=OTHER_REPLIES)
         await site.add(4, sale=TWO)
         with site.server.open(ONE) as one, site.server.open(TWO) as two:
             deliveries = await take(one, 3) + await take(two, 1)
             await site.server.send([(delivery, SOLD_OUT) for delivery in deliveries])
             assert await site.replies() == [[(1, SOLD_OUT), (2, SOLD_OUT), (4, SOLD_OUT)]]
-            assert await site.replies("{web:b}:replies") == [[(3, SOLD_OUT)]]
+            assert await site.replies(OTHER_REPLIES) == [[(3, SOLD_OUT)]]
             assert (await site.standing(), await site.standing(TWO)) == ([], [])
             (left,) = await site.link.execute(("PTTL", REPLIES))
             assert 0 < left <= 60_000, "replies do not outlive their web process for long"
 
 
-@pytest.mark.parametrize(
-    "fields",
-    [{b"c": b"\xff\x00"}, {b"d": b"[]"}, {b"v": b"1", b"c": b"[]"}, {b"v": b"two", b"c": b"[]"}, {b"v": b"0"}],
-    ids=["no JSON", "no commands", "an empty batch", "a version that is none", "version 0"],
-)
+def sealed(**fields: bytes) -> messages.Fields:
+    """An entry of our own for the inbox of sale 1, whatever stands in it."""
+    return messages.sealed(
+        DEPLOYMENT, messages.COMMAND, INBOX, {name.encode(): value for name, value in fields.items()}
+    )
+
+
+BATCH = CommandBatch(REPLIES, 5000, END_MS, [(1, a_command(1))])
+GOOD = messages.command_entry(DEPLOYMENT, ONE, BATCH)
+COMMANDS = encode_commands(BATCH)
+DEAD_LETTERS = {
+    "no JSON": sealed(v=b"2", c=b"\xff\x00"),
+    "no commands": sealed(v=b"2", d=b"[]"),
+    "an empty batch": sealed(v=b"2", c=encode_commands(CommandBatch(REPLIES, 5000, END_MS, []))),
+    "a reply stream that is none": sealed(v=b"2", c=encode_commands(CommandBatch(INBOX, 5000, END_MS, BATCH.commands))),
+    "a version that is none": sealed(v=b"two", c=COMMANDS),
+    "version 0": sealed(v=b"0", c=COMMANDS),
+    "version 1": sealed(v=b"1", c=COMMANDS),
+    "no version": sealed(c=COMMANDS),
+    "unsealed": {b"v": b"2", b"c": COMMANDS},
+    "an unsealed one of the next release": {b"v": b"3", b"c": COMMANDS},
+    "sealed with another key": messages.command_entry(OTHER_DEPLOYMENT, ONE, BATCH),
+    "of another sale's inbox": messages.sealed(DEPLOYMENT, messages.COMMAND, inbox_of(2), {b"v": b"2", b"c": COMMANDS}),
+    "a reply": messages.sealed(DEPLOYMENT, messages.REPLY, INBOX, {b"v": b"2", b"c": COMMANDS}),
+    "another payload": {**GOOD, b"c": encode_commands(CommandBatch(REPLIES, 6000, END_MS, BATCH.commands))},
+    "another version": {**GOOD, b"v": b"3"},
+    "one field more": {**GOOD, b"x": b""},
+}
+
+
+@pytest.mark.parametrize("fields", DEAD_LETTERS.values(), ids=DEAD_LETTERS)
 async def test_a_dead_letter_is_moved_aside_and_what_stands_behind_it_delivered(
     new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture, fields: dict[bytes, bytes]
 ) -> None:
@@ -303,7 +338,7 @@ async def test_a_dead_letter_that_cannot_be_moved_is_met_again_with_all_that_sta
         writer.faults.fail_before(Unavailable("not there"))
         with site.server.open(ONE) as mailbox:
             before = await site.add(1)
-            dead = {b"c": b"[]"}
+            dead = sealed(v=b"2", c=b"[]")
             await site.add_raw(dead)
             behind = await site.add(2)
             started_at = trio.current_time()
@@ -314,16 +349,46 @@ async def test_a_dead_letter_that_cannot_be_moved_is_met_again_with_all_that_sta
             assert await nothing_comes(mailbox, QUIET_SECONDS), "what stood before it was delivered once"
 
 
-async def test_a_key_of_another_type_stops_no_process_and_is_read_when_it_has_gone(
+async def test_an_inbox_of_another_type_is_moved_aside_and_stops_no_other_sale(
     new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_site(new_link) as site:
-        await site.link.execute(("SET", messages.inbox_key(ONE), "not a stream"))
-        with site.server.open(ONE) as mailbox:
-            await until(lambda: "cannot read inboxes" in caplog.text)
-            await site.link.execute(("DEL", messages.inbox_key(ONE)))
+        with site.server.open(ONE) as mailbox, site.server.open(TWO) as other:
             await site.add(1)
-            assert numbers(await take(mailbox, 1)) == [1]
+            (delivery,) = await take(mailbox, 1)
+            await site.link.execute(("DEL", INBOX), ("SET", INBOX, "not a stream"))
+            await site.add(2, sale=TWO)
+            assert numbers(await take(other, 1)) == [2]
+            await until(lambda: "wrong_type" in caplog.text)
+            await site.add(3)
+            assert numbers(await take(mailbox, 1)) == [3]
+            assert await site.link.execute(("TYPE", f"{INBOX}:wrong_type")) == [b"string"]
+            await site.link.execute(("DEL", INBOX), ("SET", INBOX, "again"))
+            await site.server.send([(delivery, SOLD_OUT)])
+            assert (await site.replies())[-1] == [(1, SOLD_OUT)]
+
+
+@pytest.mark.parametrize("name", ["replies", "dead letters", "wake-up stream"])
+async def test_no_key_of_another_type_ends_a_term(new_link: NewLink, clock: MockClock, name: str) -> None:
+    key = {
+        "replies": REPLIES,
+        "dead letters": messages.dead_letter_key(DEPLOYMENT, ONE),
+        "wake-up stream": messages.wake_up_key(DEPLOYMENT),
+    }[name]
+    async with a_site(new_link) as site:
+        await site.link.execute(("DEL", key), ("SET", key, "not a stream"))
+        await site.add_raw(DEAD_LETTERS["unsealed"])
+        await site.add(1)
+        await site.add(2, reply_to=OTHER_REPLIES)
+        with site.server.open(ONE) as mailbox:
+            deliveries = await take(mailbox, 2)
+            await site.server.send([(delivery, SOLD_OUT) for delivery in deliveries])
+            await site.server.notify()
+            await until(lambda: site.woken)
+        assert (await site.replies())[-1] == [(1, SOLD_OUT)]
+        assert (await site.replies(OTHER_REPLIES))[-1] == [(2, SOLD_OUT)]
+        assert await site.dead_letters() == [DEAD_LETTERS["unsealed"]]
+        assert await site.standing() == []
 
 
 async def test_a_notification_wakes_up_every_process_once(new_link: NewLink, clock: MockClock) -> None:
@@ -334,23 +399,11 @@ async def test_a_notification_wakes_up_every_process_once(new_link: NewLink, clo
         await until(lambda: (one.woken, other.woken) == (before[0] + 1, before[1] + 1))
         for _ in range(20):
             await one.server.notify()
-        (count,) = await one.link.execute(("XLEN", messages.WAKE_UP_STREAM))
+        (count,) = await one.link.execute(("XLEN", messages.wake_up_key(DEPLOYMENT)))
         assert count == 16, "hints are not kept for ever"
 
 
 # Rolling upgrades
-
-
-async def test_an_entry_of_the_previous_release_is_delivered_and_answered(new_link: NewLink, clock: MockClock) -> None:
-    async with a_site(new_link) as site:
-        await site.add(1, version=None)
-        with site.server.open(ONE) as mailbox:
-            (delivery,) = await take(mailbox, 1)
-            await site.server.send([(delivery, SOLD_OUT)])
-        (answer,) = await site.link.execute(("XREAD", "STREAMS", REPLIES, "0"))
-        ((_, [(_, fields)]),) = streams_of(answer)
-        assert orjson.loads(fields[b"o"]) == [[1, "sold_out", None]], "as the previous release reads it"
-        assert fields[b"v"] == b"1"
 
 
 async def test_a_reply_lists_its_numbers_for_who_cannot_read_its_payload(new_link: NewLink, clock: MockClock) -> None:
@@ -361,7 +414,8 @@ async def test_a_reply_lists_its_numbers_for_who_cannot_read_its_payload(new_lin
             await site.server.send([(first, SOLD_OUT), (second, None), (third, SOLD_OUT)])
         (answer,) = await site.link.execute(("XREAD", "STREAMS", REPLIES, "0"))
         ((_, [(_, fields)]),) = streams_of(answer)
-        assert set(fields) == {b"v", b"n", b"o"}
+        assert set(fields) == {b"v", b"n", b"o", b"s"}
+        assert messages.reply_version(DEPLOYMENT, REPLIES, fields) == 2
         assert fields[b"n"] == b"1,3"
 
 
@@ -369,7 +423,8 @@ async def test_an_entry_of_the_next_release_stays_where_it_is_and_is_named_once(
     new_link: NewLink, clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with a_site(new_link) as site:
-        newer = [await site.add_raw({b"v": b"2", b"c": b"\x93 in another encoding"}) for _ in range(3)]
+        fields = sealed(v=b"3", c=b"\x93 in another encoding", x=b"a field that nobody knows here")
+        newer = [await site.add_raw(fields) for _ in range(3)]
         good = await site.add(1)
         with site.server.open(ONE) as mailbox:
             assert numbers(await take(mailbox, 1)) == [1]
@@ -377,5 +432,5 @@ async def test_an_entry_of_the_next_release_stays_where_it_is_and_is_named_once(
         assert await site.standing() == [*newer, good]
         assert await site.dead_letters() == []
         (record,) = caplog.records
-        assert "version 2" in record.getMessage()
+        assert "version 3" in record.getMessage()
         assert "finish the upgrade" in record.getMessage()

@@ -18,6 +18,7 @@ from flash.errors import OutcomeUnknown
 from flash.local.embedded import EmbeddedValkey
 from flash.stores import leases as store
 from flash.stores.redis import call_redis, open_redis
+from tests.deployments import DEPLOYMENT
 
 LEASE_SECONDS = 30.0
 ALMOST = pytest.approx(LEASE_SECONDS, abs=5.0)
@@ -44,13 +45,13 @@ class ValkeyTable:
         self._client = client
 
     def leases_of(self, owner: str) -> LeaseStore:
-        return store.Leases(self._client, LEASE_SECONDS)
+        return store.Leases(DEPLOYMENT, self._client, LEASE_SECONDS)
 
     async def seconds_left(self, key: str) -> float:
-        return max(0.0, await call_redis(self._client.pttl, key) / 1000)
+        return max(0.0, await call_redis(self._client, self._client.pttl, DEPLOYMENT.key(key)) / 1000)
 
     async def set_seconds_left(self, key: str, seconds: float) -> None:
-        await call_redis(self._client.pexpire, key, int(seconds * 1000))
+        await call_redis(self._client, self._client.pexpire, DEPLOYMENT.key(key), int(seconds * 1000))
 
 
 @asynccontextmanager
@@ -177,6 +178,34 @@ async def test_nothing_is_asked_of_nothing(open_table: OpenTable) -> None:
         await ann.release([])
 
 
+@pytest.mark.parametrize("kind", ["list", "string"])
+async def test_a_lease_that_somebody_has_written_over_is_nobodys(valkey: EmbeddedValkey, kind: str) -> None:
+    async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5) as client:
+        table = ValkeyTable(client)
+        ann, bob = table.leases_of("ann"), table.leases_of("bob")
+        assert await ann.acquire(["k", "other"]) == ["k", "other"]
+        await call_redis(client, client.delete, DEPLOYMENT.key("k"))
+        write = client.rpush if kind == "list" else client.set
+        await call_redis(client, write, DEPLOYMENT.key("k"), "not a token")
+        assert await ann.renew(["k", "other"]) == ["other"]
+        await ann.release(["k"])
+        assert await bob.acquire(["other", "k"]) == ["k"]
+        assert await table.seconds_left("k") == ALMOST
+
+
+async def test_a_demoted_server_loses_the_connections_of_its_leases(valkey: EmbeddedValkey) -> None:
+    async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=1) as client:
+        ann = ValkeyTable(client).leases_of("ann")
+        assert await ann.acquire(["k"]) == ["k"]
+        before = await call_redis(client, client.client_id)
+        await call_redis(client, client.replicaof, "127.0.0.1", 1)
+        with pytest.raises(OutcomeUnknown, match="read only"):
+            await ann.renew(["k"])
+        await call_redis(client, client.replicaof, "NO", "ONE")
+        assert await call_redis(client, client.client_id) != before
+        assert await ann.renew(["k"]) == ["k"]
+
+
 async def test_a_lease_whose_answer_was_lost_is_found_by_asking_again(valkey: EmbeddedValkey) -> None:
     async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=0.3) as client:
         table = ValkeyTable(client)
@@ -196,10 +225,10 @@ async def test_leases_leave_a_demoted_primary_for_whatever_its_address_leads_to_
     async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5, connections_max=1) as client:
         ann = ValkeyTable(client).leases_of("ann")
         assert await ann.acquire(["k"]) == ["k"]
-        before = await call_redis(client.client_id)
-        await call_redis(client.execute_command, "REPLICAOF", "127.0.0.1", 1)
+        before = await call_redis(client, client.client_id)
+        await call_redis(client, client.execute_command, "REPLICAOF", "127.0.0.1", 1)
         with pytest.raises(OutcomeUnknown, match="read only"):
             await ann.renew(["k"])
-        assert await call_redis(client.client_id) != before, "the connection is a new one"
-        await call_redis(client.execute_command, "REPLICAOF", "NO", "ONE")
+        assert await call_redis(client, client.client_id) != before, "the connection is a new one"
+        await call_redis(client, client.execute_command, "REPLICAOF", "NO", "ONE")
         assert await ann.renew(["k"]) == ["k"]

@@ -96,8 +96,8 @@ async def test_both_clients_obey_a_host_a_password_and_a_database(valkey: Embedd
     async with RedisLink(url, timeout_seconds=5) as link, bridge.open_loop():
         await link.execute(("SET", "where", "three"))
         async with open_redis(url, timeout_seconds=5) as client:
-            assert await call_redis(client.get, "where") == b"three"
-            names = [entry["name"] for entry in await call_redis(client.client_list)]
+            assert await call_redis(client, client.get, "where") == b"three"
+            names = [entry["name"] for entry in await call_redis(client, client.client_list)]
     assert names == ["flash", "flash"]
 
 
@@ -117,11 +117,11 @@ async def test_a_redis_that_was_never_there_is_told_apart_from_one_that_fell_sil
 async def test_a_redis_that_may_evict_leases_is_warned_of(valkey: EmbeddedValkey) -> None:
     async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5) as client:
         assert await eviction_warning(client) is None
-        await call_redis(client.config_set, "maxmemory-policy", "allkeys-lru")
+        await call_redis(client, client.config_set, "maxmemory-policy", "allkeys-lru")
         warning = await eviction_warning(client)
         assert warning is not None
         assert "allkeys-lru: set it to noeviction" in warning
-        await call_redis(client.execute_command, "ACL", "SETUSER", "default", "-config")
+        await call_redis(client, client.execute_command, "ACL", "SETUSER", "default", "-config")
         assert await eviction_warning(client) == (
             "Redis does not say what its maxmemory-policy is: make sure that it is noeviction"
         )

@@ -29,6 +29,41 @@ async def test_commands_are_answered_in_order(valkey: EmbeddedValkey) -> None:
         assert await link.execute(("SET", "big", big), ("GET", "big")) == [b"OK", big]
 
 
+async def demote(valkey: EmbeddedValkey) -> None:
+    """Make it a replica of a server that is not there: it answers reads, and refuses writes."""
+    async with a_link(valkey) as operator:
+        await operator.execute(("REPLICAOF", "127.0.0.1", 1))
+
+
+async def test_a_demoted_server_loses_the_connection_and_a_read_that_waits_in_it(valkey: EmbeddedValkey) -> None:
+    async with a_link(valkey) as writer, a_link(valkey) as reader, a_link(valkey) as operator:
+        await writer.execute(("XADD", "s", "*", "f", 1))
+        told: list[str] = []
+
+        async def read() -> None:
+            with pytest.raises(OutcomeUnknown) as caught:
+                await reader.execute(("XREAD", "BLOCK", 60_000, "STREAMS", "s", "$"), block_seconds=60)
+            told.append(str(caught.value))
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read)
+                await wait_all_tasks_blocked()
+                await demote(valkey)
+        assert told == [f"Redis refused: {told[0].partition(': ')[2]}"]
+        assert "UNBLOCKED" in told[0]
+        with pytest.raises(OutcomeUnknown, match="READONLY"):
+            await writer.execute(("XADD", "s", "*", "f", 2), ("XREAD", "BLOCK", 60_000, "STREAMS", "s", "$"))
+        assert writer._stream is None, "the next use connects anew"
+        assert reader._stream is None
+        with pytest.raises(OutcomeUnknown, match="READONLY"):
+            await write_probe(writer, "probe")
+        await operator.execute(("REPLICAOF", "NO", "ONE"))
+        await write_probe(writer, "probe")
+        (left,) = await operator.execute(("PTTL", "probe"))
+        assert 0 < left <= 10_000, "nothing stays"
+
+
 async def test_users_of_one_link_take_turns(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey) as link, trio.open_nursery() as nursery:
 

@@ -32,6 +32,7 @@ from flash.testing.twins.leases import LeasesTwin, LeaseTable
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
 from tests.codes import digest
+from tests.deployments import DEPLOYMENT
 
 
 class CheckoutStore(Protocol):
@@ -73,7 +74,7 @@ def open_leases(request: pytest.FixtureRequest) -> OpenLeases:
     @asynccontextmanager
     async def real(lease_seconds: float) -> AsyncIterator[NewHost]:
         async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5) as client:
-            yield lambda: leases.Leases(client, lease_seconds)
+            yield lambda: leases.Leases(DEPLOYMENT, client, lease_seconds)
 
     if request.param == "twin":
         return twin

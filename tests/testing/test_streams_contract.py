@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import RedisLink, streams_of
+from flash.stores.redis_link import RedisLink, WrongType, streams_of
 from tests.testing.conftest import NewLink
 
 
@@ -133,11 +133,24 @@ async def test_a_flush_forgets_everything(new_link: NewLink) -> None:
 async def test_an_error_is_an_unknown_outcome_and_the_commands_around_it_are_performed(new_link: NewLink) -> None:
     async with Links() as links:
         link = await links.open(new_link)
-        with pytest.raises(OutcomeUnknown, match="WRONGTYPE"):
+        with pytest.raises(WrongType, match="WRONGTYPE"):
             await link.execute(("SET", "k", "text"), ("XADD", "k", "*", "f", 1), ("XADD", "s", "*", "f", 2))
-        with pytest.raises(OutcomeUnknown, match="WRONGTYPE"):
+        with pytest.raises(WrongType, match="WRONGTYPE"):
             await link.execute(("XREAD", "STREAMS", "s", "k", "0", "0"))
         assert await link.execute(("XLEN", "s"), ("DEL", "k", "none"), ("XLEN", "k")) == [1, 1, 0]
+
+
+async def test_a_key_is_renamed_with_all_it_holds_and_its_expiry(new_link: NewLink) -> None:
+    async with Links() as links:
+        link = await links.open(new_link)
+        await link.execute(("SET", "k", "text"), ("PEXPIRE", "k", 5_000), ("SET", "other", "gone"))
+        answers = await link.execute(("RENAME", "k", "other"), ("TYPE", "k"), ("TYPE", "other"), ("PTTL", "other"))
+        assert answers[:3] == [b"OK", b"none", b"string"]
+        assert 0 < answers[3] <= 5_000
+        await link.execute(("XADD", "s", "*", "f", 1), ("RENAME", "s", "other"))
+        assert await link.execute(("TYPE", "other"), ("XLEN", "other"), ("PTTL", "other")) == [b"stream", 1, -1]
+        with pytest.raises(OutcomeUnknown, match="no such key"):
+            await one(link, "RENAME", "none", "other")
 
 
 async def test_whoever_waits_too_long_for_their_turn_has_sent_nothing(new_link: NewLink) -> None:

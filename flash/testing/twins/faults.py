@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
-from flash.errors import FlashError
+from flash.errors import FlashError, copy_of
 
 Hook = Callable[[str, tuple[object, ...]], Awaitable[None]]
 """Gets a call's name and arguments. It may wait, to delay the call, and raise, to fail it."""
@@ -59,7 +59,7 @@ class Faults:
 def _raise(failure: _Failure | None) -> None:
     if failure is not None and failure.times > 0:
         failure.times -= 1
-        raise type(failure.error)(*failure.error.args)
+        raise copy_of(failure.error)
 
 
 async def _pass(_name: str, _args: tuple[object, ...]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import trio
 
 from flash.errors import OutcomeUnknown, Unavailable
-from flash.stores.redis_link import RedisCommand
+from flash.stores.redis_link import RedisCommand, refusal
 from flash.testing.twins.faults import Faults
 from flash.testing.twins.redis import CommandRefused, RedisTwin
 
@@ -35,7 +35,7 @@ class RedisLinkTwin:
                 raise OutcomeUnknown("Redis did not answer: time-out") from error
         for answer in answers:
             if isinstance(answer, CommandRefused):
-                raise OutcomeUnknown(f"Redis refused: {answer}")
+                raise refusal(str(answer))
         return answers
 
     @asynccontextmanager

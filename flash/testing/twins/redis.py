@@ -95,6 +95,21 @@ class RedisTwin:
             self._expires_at.pop(key, None)
         return sum(self._values.pop(key, None) is not None for key in keys)
 
+    def _type(self, key: bytes) -> bytes:
+        value = self._find(key)
+        return b"none" if value is None else b"string" if isinstance(value, bytes) else b"stream"
+
+    def _rename(self, key: bytes, new_key: bytes) -> bytes:
+        value = self._find(key)
+        if value is None:
+            raise CommandRefused("ERR no such key")
+        self._values[new_key] = value
+        self._expires_at.pop(new_key, None)
+        if key in self._expires_at:
+            self._expires_at[new_key] = self._expires_at[key]
+        self._delete(key)
+        return b"OK"
+
     def _flushall(self) -> bytes:
         self.lose_everything()
         return b"OK"
@@ -180,8 +195,10 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "FLUSHALL": RedisTwin._flushall,
     "PEXPIRE": RedisTwin._pexpire,
     "PTTL": RedisTwin._pttl,
+    "RENAME": RedisTwin._rename,
     "SET": RedisTwin._set,
     "TIME": RedisTwin._time,
+    "TYPE": RedisTwin._type,
     "XADD": RedisTwin._xadd,
     "XDEL": RedisTwin._xdel,
     "XLEN": RedisTwin._xlen,
