@@ -430,6 +430,7 @@ async def test_health_is_ok_only_when_a_buyer_could_buy_now(
     shop.store.error, shop.redis.error = database, redis
     if not has_sale:
         shop.store.sales.clear()
+    await shop.monitor.look()
     assert await shop.request("GET", "/health") == Response(200 if '"ok","database' in body else 503, body.encode())
 
 
@@ -440,14 +441,17 @@ NOT_READY = Response(503, b'{"status":"error"}', JSON, (AGAIN,))
 async def test_readiness_needs_the_database_and_a_sale_but_no_redis() -> None:
     shop = FakeShop()
     shop.redis.error = Unavailable()
+    await shop.monitor.look()
     assert await shop.request("GET", "/readyz") == READY
     shop.is_draining = True
     assert await shop.request("GET", "/readyz") == NOT_READY
     shop.is_draining = False
     shop.store.error = Unavailable()
+    await shop.monitor.look()
     assert await shop.request("GET", "/readyz") == NOT_READY
     shop.store.error = None
     shop.store.sales.clear()
+    await shop.monitor.look()
     assert await shop.request("GET", "/readyz") == NOT_READY
 
 
@@ -455,6 +459,7 @@ async def test_a_sale_that_has_not_begun_is_not_yet_one_to_buy_from() -> None:
     shop = FakeShop()
     (sale,) = shop.store.sales
     shop.store.sales = [replace(sale, is_open=False)]
+    await shop.monitor.look()
     assert (await shop.request("GET", "/health")).status == 503
     assert await shop.request("GET", "/readyz") == NOT_READY
 
