@@ -26,15 +26,25 @@ class StoreHealth(Protocol):
     def is_redis_up(self) -> bool: ...
 
 
+class DiskHealth(Protocol):
+    @property
+    def is_low(self) -> bool:
+        """Whether new checkouts are refused, or were a moment ago, because the database has no room for them."""
+
+
 class HealthHandlers:
     """`is_draining()`: this process is stopping."""
 
-    def __init__(self, stores: StoreHealth, is_draining: Callable[[], bool]) -> None:
+    def __init__(self, stores: StoreHealth, disk: DiskHealth, is_draining: Callable[[], bool]) -> None:
         self._stores = stores
+        self._disk = disk
         self._is_draining = is_draining
 
     async def health(self, request: Request) -> Response:
-        """Whether both stores take writes and the current sale exists. A failing part says "error" or "missing"."""
+        """Whether both stores take writes, have room, and the current sale exists.
+
+        A failing part says "error", "missing" or "low".
+        """
         stores = self._stores
         parts = {
             "database": "ok" if stores.is_database_up else "error",
@@ -42,6 +52,8 @@ class HealthHandlers:
         }
         if stores.is_database_up and not stores.has_current_sale:
             parts["sale"] = "missing"
+        if self._disk.is_low:
+            parts["disk"] = "low"
         is_ok = set(parts.values()) == {"ok"}
         return json_response(200 if is_ok else 503, {"status": "ok" if is_ok else "error", **parts})
 
@@ -50,5 +62,5 @@ class HealthHandlers:
         return _OK
 
     async def readyz(self, request: Request) -> Response:
-        """Whether to send requests here. Redis does not count: checkouts need only PostgreSQL."""
+        """Whether to send requests here. Without Redis checkouts are served, and on a low disk purchases are."""
         return _NOT_READY if self._is_draining() or not self._stores.has_current_sale else _OK

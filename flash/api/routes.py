@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
-from flash.api.health import HealthHandlers, StoreHealth
+from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
@@ -26,6 +26,7 @@ def build_app(
     purchases: Purchases,
     store: ReadStore,
     store_health: StoreHealth,
+    disk_health: DiskHealth,
     is_draining: Callable[[], bool],
     body_seconds: float,
     limits: RateLimits = NO_LIMITS,
@@ -38,7 +39,7 @@ def build_app(
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
     sales = SaleHandlers(store)
     items = ItemHandlers(store)
-    health = HealthHandlers(store_health, is_draining)
+    health = HealthHandlers(store_health, disk_health, is_draining)
 
     routes: Routes = {
         ("POST", "/checkout"): limits.by_address(checkout.check_out),

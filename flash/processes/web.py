@@ -17,6 +17,7 @@ from flash.actors.admission import Admission
 from flash.actors.admitting import AdmittingCheckouts, AdmittingLeader
 from flash.actors.batcher import Batcher
 from flash.actors.code_keys import CodeKeyRing
+from flash.actors.disk_space import DiskSpace, SheddingCheckouts
 from flash.actors.fair_shares import UserShares
 from flash.actors.health_monitor import HealthMonitor
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
@@ -45,6 +46,7 @@ from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
+from flash.stores.disk import DatabaseDisk
 from flash.stores.health import has_current_sale
 from flash.stores.keys import READ_KEYS_SECONDS, read_code_keys, read_secrets
 from flash.stores.postgres import Postgres
@@ -199,18 +201,22 @@ async def _build(
         partial(has_current_sale, health_database),
         partial(write_probe, health_link, secrets.deployment.key("health")),
     )
-    await unless_stopped(stop, monitor.look)  # before anybody can ask
+    disk = DiskSpace(DatabaseDisk(health_database).free_bytes, config.disk_min_mb * 2**20)
+    for look in (monitor.look, disk.measure):
+        await unless_stopped(stop, look)  # before anybody can ask
+    admitted = AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max), random.random)
     app = build_app(
         codes=code_keys,
-        checkouts=AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max), random.random),
+        checkouts=SheddingCheckouts(admitted, disk),
         purchases=PurchaseRouter(leader, redemptions, store, sold_out),
         store=view,
         store_health=monitor,
+        disk_health=disk,
         is_draining=stop.is_set,
         body_seconds=config.body_seconds,
         limits=_rate_limits(config),
     )
-    workers = checkouts, redemptions, purchase_client, sold_out, view, code_keys, monitor
+    workers = checkouts, redemptions, purchase_client, sold_out, view, code_keys, monitor, disk
     return app, tuple(worker.run for worker in workers)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flash.actors.disk_space import DiskSpace, SheddingCheckouts
 from flash.actors.health_monitor import HealthMonitor
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.routes import build_app
@@ -162,16 +163,22 @@ class FakeShop:
         self.redis = FakeRedis()
         self.is_draining = False
         self.monitor = HealthMonitor(self._has_current_sale, self.redis.write)
+        self.free_bytes: int | None = None
+        self.disk = DiskSpace(self._measure_free, 1_000)
         self.app = build_app(
             codes=self.codes,
-            checkouts=self.checkouts,
+            checkouts=SheddingCheckouts(self.checkouts, self.disk),
             purchases=self.purchases,
             store=self.store,
             store_health=self.monitor,
+            disk_health=self.disk,
             is_draining=lambda: self.is_draining,
             body_seconds=1,
             limits=limits,
         )
+
+    async def _measure_free(self) -> int | None:
+        return self.free_bytes
 
     async def _has_current_sale(self) -> bool:
         return await self.store.current_sale() is not None
