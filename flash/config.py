@@ -126,6 +126,14 @@ class Config:
         "proxies whose X-Forwarded-For is believed",
     )
 
+    disk_min_mb: int = whole(
+        "FLASH_DISK_MIN_MB",
+        256,
+        0,
+        1_000_000_000,
+        "free MB on PostgreSQL's disk, if it is this machine's, below which checkouts are refused; 0 is no limit",
+    )
+
     web_concurrency: int = whole(
         "WEB_CONCURRENCY", _cores_but_one(), 1, 256, "processes of one `flash web`, behind one port (cores - 1)"
     )

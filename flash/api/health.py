@@ -1,11 +1,13 @@
-"""GET /health, /livez and /readyz: for people and load balancers. 200 from /health means that a buyer could buy now."""
+"""GET /health, /livez and /readyz: for people and load balancers. 200 from /health means that a buyer could buy now.
+
+All three answer from memory: thousands of them at once cost no store anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from typing import Protocol
 
-from flash.domain import Sale
-from flash.errors import FlashError
 from flash.http.message import Request, Response, json_response
 from flash.http.problems import retry_after
 
@@ -13,43 +15,52 @@ _OK = json_response(200, {"status": "ok"})
 _NOT_READY = json_response(503, {"status": "error"}, (retry_after(1),))
 
 
-class HealthHandlers:
-    """`find_current_sale` asks PostgreSQL, `ping_redis` asks Redis. `is_draining()`: this process is stopping."""
+class StoreHealth(Protocol):
+    """What was seen of the stores a moment ago."""
 
-    def __init__(
-        self,
-        find_current_sale: Callable[[], Awaitable[Sale | None]],
-        ping_redis: Callable[[], Awaitable[None]],
-        is_draining: Callable[[], bool],
-    ) -> None:
-        self._find_current_sale = find_current_sale
-        self._ping_redis = ping_redis
+    @property
+    def is_database_up(self) -> bool: ...
+    @property
+    def has_current_sale(self) -> bool: ...
+    @property
+    def is_redis_up(self) -> bool: ...
+
+
+class DiskHealth(Protocol):
+    @property
+    def is_low(self) -> bool:
+        """Whether new checkouts are refused, or were a moment ago, because the database has no room for them."""
+
+
+class HealthHandlers:
+    """`is_draining()`: this process is stopping."""
+
+    def __init__(self, stores: StoreHealth, disk: DiskHealth, is_draining: Callable[[], bool]) -> None:
+        self._stores = stores
+        self._disk = disk
         self._is_draining = is_draining
 
     async def health(self, request: Request) -> Response:
-        """Whether both stores answer now and the current sale exists. A failing part says "error" or "missing"."""
-        parts = {"database": "ok", "redis": "ok"}
-        try:
-            if await self._find_current_sale() is None:
-                parts["sale"] = "missing"
-        except FlashError:
-            parts["database"] = "error"
-        try:
-            await self._ping_redis()
-        except FlashError:
-            parts["redis"] = "error"
+        """Whether both stores take writes, have room, and the current sale exists.
+
+        A failing part says "error", "missing" or "low".
+        """
+        stores = self._stores
+        parts = {
+            "database": "ok" if stores.is_database_up else "error",
+            "redis": "ok" if stores.is_redis_up else "error",
+        }
+        if stores.is_database_up and not stores.has_current_sale:
+            parts["sale"] = "missing"
+        if self._disk.is_low:
+            parts["disk"] = "low"
         is_ok = set(parts.values()) == {"ok"}
         return json_response(200 if is_ok else 503, {"status": "ok" if is_ok else "error", **parts})
 
     async def livez(self, request: Request) -> Response:
-        """Whether this process answers at all. No I/O."""
+        """Whether this process answers at all."""
         return _OK
 
     async def readyz(self, request: Request) -> Response:
-        """Whether to send requests here. Redis does not count: checkouts need only PostgreSQL."""
-        if self._is_draining():
-            return _NOT_READY
-        try:
-            return _NOT_READY if await self._find_current_sale() is None else _OK
-        except FlashError:
-            return _NOT_READY
+        """Whether to send requests here. Without Redis checkouts are served, and on a low disk purchases are."""
+        return _NOT_READY if self._is_draining() or not self._stores.has_current_sale else _OK

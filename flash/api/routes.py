@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
-from flash.api.health import HealthHandlers
+from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
-from flash.domain import Sale
 from flash.http.asgi import App
 from flash.http.router import Patterns, Routes
 
@@ -26,8 +25,8 @@ def build_app(
     checkouts: CheckoutBatcher,
     purchases: Purchases,
     store: ReadStore,
-    find_current_sale: Callable[[], Awaitable[Sale | None]],
-    ping_redis: Callable[[], Awaitable[None]],
+    store_health: StoreHealth,
+    disk_health: DiskHealth,
     is_draining: Callable[[], bool],
     body_seconds: float,
     limits: RateLimits = NO_LIMITS,
@@ -40,7 +39,7 @@ def build_app(
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
     sales = SaleHandlers(store)
     items = ItemHandlers(store)
-    health = HealthHandlers(find_current_sale, ping_redis, is_draining)
+    health = HealthHandlers(store_health, disk_health, is_draining)
 
     routes: Routes = {
         ("POST", "/checkout"): limits.by_address(checkout.check_out),

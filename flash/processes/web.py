@@ -17,7 +17,9 @@ from flash.actors.admission import Admission
 from flash.actors.admitting import AdmittingCheckouts, AdmittingLeader
 from flash.actors.batcher import Batcher
 from flash.actors.code_keys import CodeKeyRing
+from flash.actors.disk_space import DiskSpace, SheddingCheckouts
 from flash.actors.fair_shares import UserShares
+from flash.actors.health_monitor import HealthMonitor
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.actors.sales_view import SalesView
 from flash.api.limits import RateLimits
@@ -34,7 +36,9 @@ from flash.processes.lifecycle import (
     open_database,
     open_link,
     open_redis_client,
+    open_reserved,
     run_process,
+    unless_stopped,
     wait_until,
     warn_of_eviction,
 )
@@ -42,9 +46,11 @@ from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
 from flash.stores.checkouts import Checkouts
+from flash.stores.disk import DatabaseDisk
+from flash.stores.health import has_current_sale
 from flash.stores.keys import READ_KEYS_SECONDS, Secrets, read_code_keys, read_secrets
 from flash.stores.postgres import Postgres
-from flash.stores.redis import ping
+from flash.stores.redis_link import RedisLink, write_probe
 from flash.stores.sales import Sales
 
 log = logging.getLogger(__name__)
@@ -113,9 +119,11 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
     tls = _tls(config)
     async with (
         open_database(config, stop, "flash web", _CONNECTIONS_MAX) as database,
+        open_reserved(config, "flash health") as health_database,
         open_redis_client(config) as redis,
         open_link(config) as sender,
         open_link(config) as listener,
+        open_link(config) as health_link,
     ):
         await warn_of_eviction(redis, stop)
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
@@ -124,7 +132,8 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
             stop,
             database,
             secrets,
-            partial(ping, redis),
+            health_database,
+            health_link,
             PurchaseClient(
                 secrets.deployment,
                 sender,
@@ -158,7 +167,8 @@ async def _build(
     stop: trio.Event,
     database: Postgres,
     secrets: Secrets,
-    ping_redis: Run,
+    health_database: Postgres,
+    health_link: RedisLink,
     purchase_client: PurchaseClient,
 ) -> tuple[App, Sequence[Run]]:
     """The application, and the workers that it asks."""
@@ -190,18 +200,27 @@ async def _build(
     sold_out = SoldOutCache(sales)
     await wait_until("PostgreSQL", stop, view.refresh)
     await wait_until("PostgreSQL", stop, sold_out.refresh)
+    monitor = HealthMonitor(
+        partial(has_current_sale, health_database),
+        partial(write_probe, health_link, secrets.deployment.key("health")),
+    )
+    disk = DiskSpace(DatabaseDisk(health_database).free_bytes, config.disk_min_mb * 2**20)
+    for look in (monitor.look, disk.measure):
+        await unless_stopped(stop, look)  # before anybody can ask
+    admitted = AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max), random.random)
     app = build_app(
         codes=code_keys,
-        checkouts=AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max), random.random),
+        checkouts=SheddingCheckouts(admitted, disk),
         purchases=PurchaseRouter(leader, redemptions, store, sold_out),
         store=view,
-        find_current_sale=sales.current_sale,
-        ping_redis=ping_redis,
+        store_health=monitor,
+        disk_health=disk,
         is_draining=stop.is_set,
         body_seconds=config.body_seconds,
         limits=_rate_limits(config),
     )
-    return app, (checkouts.run, redemptions.run, purchase_client.run, sold_out.run, view.run, code_keys.run)
+    workers = checkouts, redemptions, purchase_client, sold_out, view, code_keys, monitor, disk
+    return app, tuple(worker.run for worker in workers)
 
 
 def _admission(config: Config) -> Admission:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from flash.actors.disk_space import DiskSpace, SheddingCheckouts
+from flash.actors.health_monitor import HealthMonitor
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.routes import build_app
 from flash.codes import KEY_BYTES, CodeKeys, Codes
@@ -145,7 +147,7 @@ class FakeStore:
 class FakeRedis:
     error: FlashError | None = None
 
-    async def ping(self) -> None:
+    async def write(self) -> None:
         if self.error is not None:
             raise self.error
 
@@ -160,17 +162,26 @@ class FakeShop:
         self.store = FakeStore()
         self.redis = FakeRedis()
         self.is_draining = False
+        self.monitor = HealthMonitor(self._has_current_sale, self.redis.write)
+        self.free_bytes: int | None = None
+        self.disk = DiskSpace(self._measure_free, 1_000)
         self.app = build_app(
             codes=self.codes,
-            checkouts=self.checkouts,
+            checkouts=SheddingCheckouts(self.checkouts, self.disk),
             purchases=self.purchases,
             store=self.store,
-            find_current_sale=self.store.current_sale,
-            ping_redis=self.redis.ping,
+            store_health=self.monitor,
+            disk_health=self.disk,
             is_draining=lambda: self.is_draining,
             body_seconds=1,
             limits=limits,
         )
+
+    async def _measure_free(self) -> int | None:
+        return self.free_bytes
+
+    async def _has_current_sale(self) -> bool:
+        return await self.store.current_sale() is not None
 
     async def request(self, method: str, target: str, *headers: Header) -> Response:
         path, _, query = target.encode().partition(b"?")

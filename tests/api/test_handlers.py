@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from flash import catalog
+from flash.actors.disk_space import SHED_SECONDS
 from flash.codes import KEY_BYTES
 from flash.domain import (
     Attempt,
@@ -430,6 +431,7 @@ async def test_health_is_ok_only_when_a_buyer_could_buy_now(
     shop.store.error, shop.redis.error = database, redis
     if not has_sale:
         shop.store.sales.clear()
+    await shop.monitor.look()
     assert await shop.request("GET", "/health") == Response(200 if '"ok","database' in body else 503, body.encode())
 
 
@@ -440,14 +442,17 @@ NOT_READY = Response(503, b'{"status":"error"}', JSON, (AGAIN,))
 async def test_readiness_needs_the_database_and_a_sale_but_no_redis() -> None:
     shop = FakeShop()
     shop.redis.error = Unavailable()
+    await shop.monitor.look()
     assert await shop.request("GET", "/readyz") == READY
     shop.is_draining = True
     assert await shop.request("GET", "/readyz") == NOT_READY
     shop.is_draining = False
     shop.store.error = Unavailable()
+    await shop.monitor.look()
     assert await shop.request("GET", "/readyz") == NOT_READY
     shop.store.error = None
     shop.store.sales.clear()
+    await shop.monitor.look()
     assert await shop.request("GET", "/readyz") == NOT_READY
 
 
@@ -455,6 +460,7 @@ async def test_a_sale_that_has_not_begun_is_not_yet_one_to_buy_from() -> None:
     shop = FakeShop()
     (sale,) = shop.store.sales
     shop.store.sales = [replace(sale, is_open=False)]
+    await shop.monitor.look()
     assert (await shop.request("GET", "/health")).status == 503
     assert await shop.request("GET", "/readyz") == NOT_READY
 
@@ -464,3 +470,25 @@ async def test_liveness_asks_nobody() -> None:
     shop.store.error = shop.redis.error = Unavailable()
     shop.is_draining = True
     assert await shop.request("GET", "/livez") == READY
+
+
+async def test_on_a_low_disk_checkouts_are_refused_and_purchases_are_tried_and_health_says_so() -> None:
+    shop = FakeShop()
+    shop.free_bytes = 999
+    await shop.monitor.look()
+    await shop.disk.measure()
+    for target in ("/checkout?user_id=ann&id=101", "/checkout?user_id=ann&id=x"):
+        answer = await shop.request("POST", target)
+        assert answer.status == 503
+        assert orjson.loads(answer.body)["code"] == "unavailable"
+        assert int(dict(answer.headers)[b"retry-after"]) >= SHED_SECONDS
+    assert not shop.checkouts.asked
+    await shop.request("POST", f"/purchase?code={TEXT}")
+    assert shop.purchases.asked
+    low = b'{"status":"error","database":"ok","redis":"ok","disk":"low"}'
+    assert await shop.request("GET", "/health") == Response(503, low)
+    assert await shop.request("GET", "/readyz") == READY, "purchases are served"
+    shop.free_bytes = 1_000
+    await shop.disk.measure()
+    assert (await shop.request("GET", "/health")).status == 200
+    assert (await shop.request("POST", "/checkout?user_id=ann&id=101")).status == 200
