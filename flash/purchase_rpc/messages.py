@@ -35,6 +35,7 @@ Fields = dict[bytes, bytes]
 SCHEDULER_LEASE = "{clock}:lease"
 """Leases are named without the deployment, also in the log: `stores.leases` adds it."""
 
+_VERSION_TEXT = b"%d" % VERSION
 _VERSION = re.compile(rb"[1-9][0-9]{0,5}")
 _NUMBERS = re.compile(rb"[0-9]{1,18}(?:,[0-9]{1,18})*")
 
@@ -68,7 +69,7 @@ def sale_of_lease(key: str) -> SaleId:
 
 def command_entry(deployment: Deployment, sale_id: SaleId, batch: CommandBatch) -> Fields:
     """The entry for the inbox of `sale_id`."""
-    fields = {VERSION_FIELD: b"%d" % VERSION, COMMANDS_FIELD: encode_commands(batch)}
+    fields = {VERSION_FIELD: _VERSION_TEXT, COMMANDS_FIELD: encode_commands(batch)}
     return sealed(deployment, COMMAND, inbox_key(deployment, sale_id), fields)
 
 
@@ -135,6 +136,8 @@ def _verified_version(deployment: Deployment, direction: bytes, key: str, fields
     if not deployment.is_sealed(fields.get(SEAL_FIELD, b""), *_sealed_parts(direction, key, fields)):
         raise ValueError("its seal is not ours")
     text = fields.get(VERSION_FIELD, b"")
+    if text == _VERSION_TEXT:
+        return VERSION
     if not _VERSION.fullmatch(text) or int(text) < VERSION:
         raise ValueError(f"{text!r} is no version that can be read here")
     return int(text)
