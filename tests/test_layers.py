@@ -36,6 +36,8 @@ LAYERS = {
     "flash.actors.admission": 1,
     "flash.actors.fair_shares": 1,
     "flash.actors.batch_wait": 1,
+    "flash.actors.sale_items": 1,
+    "flash.actors.shown_sale": 1,
     "flash.actors": 3,
     "flash.config": 4,
     "flash.stores": 4,
@@ -59,7 +61,10 @@ IMPORTS = {
     "actors.mailbox": "errors",
     "actors.gate": "errors",
     "actors.admission": "actors.fair_shares domain errors",
-    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox"
+    "actors.sale_items": "domain",
+    "actors.shown_sale": "actors.sale_items domain",
+    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
+    " actors.shown_sale"
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
@@ -76,7 +81,7 @@ IMPORTS = {
 }
 PURE = {
     *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages"),
-    *("actors.admission", "actors.fair_shares", "actors.batch_wait"),
+    *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.
