@@ -226,12 +226,22 @@ class Sale:
 
 
 @value
+class SaleLook:
+    """An unsold sale as one look showed it. `token` is that of its present term, None if it never had one."""
+
+    starts_at: datetime
+    item_ids: range
+    sold: int
+    token: bytes | None
+
+
+@value
 class SalesLook:
-    """What one look at the sales showed, at `now` by the database's clock: how much is sold of each unsold one."""
+    """What one look at the sales showed, at `now` by the database's clock: each unsold one."""
 
     now: datetime
     newest: SaleId
-    sold: Mapping[SaleId, int]
+    sales: Mapping[SaleId, SaleLook]
 
 
 @value

@@ -37,6 +37,8 @@ LAYERS = {
     "flash.actors.admission": 1,
     "flash.actors.fair_shares": 1,
     "flash.actors.batch_wait": 1,
+    "flash.actors.sale_items": 1,
+    "flash.actors.shown_sale": 1,
     "flash.actors": 3,
     "flash.config": 4,
     "flash.stores": 4,
@@ -61,7 +63,10 @@ IMPORTS = {
     "actors.mailbox": "errors",
     "actors.gate": "errors",
     "actors.admission": "actors.fair_shares domain errors",
-    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox"
+    "actors.sale_items": "domain",
+    "actors.shown_sale": "actors.sale_items domain",
+    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
+    " actors.shown_sale"
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
@@ -79,7 +84,7 @@ IMPORTS = {
 }
 PURE = {
     *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"),
-    *("actors.admission", "actors.fair_shares", "actors.batch_wait"),
+    *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.

@@ -21,13 +21,8 @@ class SaleItems:
     def is_available(self, item_id: ItemId) -> bool:
         return not self._sold or not self._sold[item_id - self._item_ids.start]
 
-    def replace(self, sold: Iterable[ItemId]) -> None:
-        """Exactly these are sold. Items of other sales do not count."""
-        self._sold, self.sold = bytearray(), 0
-        self.add(sold)
-
     def add(self, sold: Iterable[ItemId]) -> None:
-        """These are sold too."""
+        """These are sold too. Items of other sales do not count."""
         self._sold = self._sold or bytearray(len(self._item_ids))
         first, places = self._item_ids.start, len(self._sold)
         for item_id in sold:

@@ -1,8 +1,9 @@
-"""What visitors see, in memory: the unsold sales and which of their items are left, looked up once a second.
+"""What visitors see, in memory: the unsold sales and which of their items are left.
 
-It answers every read without asking the database, says how old the answer is, and asks nobody else to be right: buyers
-are served by the leaders, whatever is shown here. Sales that are sold out need only their row, since everything in them
-is sold; rows are kept as they are asked for.
+PostgreSQL is looked at twice a second, so what is shown is never a second old while it answers. It serves every read
+without asking the database, says how old the answer is, and asks nobody else to be right: buyers are served by the
+leaders, whatever is shown here. Sales that are sold out need only their row, since everything in them is sold; rows
+are kept as they are asked for.
 """
 
 from __future__ import annotations
@@ -19,16 +20,18 @@ import trio
 
 from flash.actors.gate import Gate
 from flash.actors.sale_items import SaleItems
+from flash.actors.shown_sale import ShownSale
 from flash.domain import ItemId, Sale, SaleId, SalesLook
 from flash.errors import FlashError, Unavailable
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
-REFRESH_SECONDS = 1.0
+REFRESH_SECONDS = 0.5
 STALE_MAX_SECONDS = 5.0
 """Older answers are not given: a visitor is told 503 rather than what was true some time ago."""
 _LOAD_ITEMS_PER_SECOND = 20_000
+LOAD_PAUSE_MAX_SECONDS = 3.0
 """How many sold items a second may be read again, so that a very large sale is looked through less often."""
 _SOLD_OUT_MAX = 1_024
 """Rows that are kept of sales that are sold out."""
@@ -42,20 +45,11 @@ class SaleRows(Protocol):
     async def find_sales(self, sale_ids: Sequence[SaleId]) -> list[Sale]: ...
     async def find_sale(self, sale_id: SaleId) -> Sale | None: ...
     async def find_sale_of(self, item_id: ItemId) -> Sale | None: ...
-    async def sold_items(self, sale_id: SaleId) -> list[ItemId]: ...
+    async def sold_items(self, sale_id: SaleId, after: ItemId) -> list[ItemId]:
+        """Those above `after`, in order: a page, which is empty behind the last one."""
+        ...
+
     async def list_sales(self, before: SaleId | None, limit: int) -> list[Sale]: ...
-
-
-class _Shown:
-    """One unsold sale. `loads_again_at`: Trio time before which its items are not read again."""
-
-    __slots__ = ("items", "loads_again_at", "sale", "version")
-
-    def __init__(self, sale: Sale) -> None:
-        self.sale = sale
-        self.items = SaleItems(sale.item_ids)
-        self.loads_again_at = -math.inf
-        self.version = 0
 
 
 class SalesView:
@@ -64,30 +58,33 @@ class SalesView:
     def __init__(self, rows: SaleRows) -> None:
         self._rows = rows
         self._gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS)
-        self._shown: dict[SaleId, _Shown] = {}
+        self._shown: dict[SaleId, ShownSale] = {}
         self._firsts: list[tuple[ItemId, SaleId]] = []  # of the sales that are shown, in order of their items
         self._sold_out: dict[SaleId, Sale] = {}
-        self._newest_first: list[_Shown] = []
+        self._newest_first: list[ShownSale] = []
         self._newest = SaleId(0)
-        self._version = 0
         self._database_now: datetime | None = None
-        self._looked_at = -math.inf
+        self._looked_at = self._answered_at = -math.inf
         self._warn = ThrottledLogger(log)
 
     @property
     def age_seconds(self) -> float:
-        """How old everything here is at most. Raises `Unavailable` if it is too old to be shown."""
-        age = trio.current_time() - self._looked_at
-        if age > STALE_MAX_SECONDS:
-            raise Unavailable("what visitors see could not be looked up")
-        return age
+        """How old the sales here are at most. Raises `Unavailable` if that is too old to be shown."""
+        return _bounded(self._looked_at)
+
+    def items_age_seconds(self, sale_id: SaleId) -> float:
+        """How old the sale's items are at most. Raises `Unavailable` if that is too old to be shown."""
+        shown = self._shown.get(sale_id)
+        return self.age_seconds if shown is None else _bounded(shown.known_at)
 
     @property
     def now(self) -> datetime:
-        """The time by the database's clock."""
-        age = self.age_seconds
+        """The time by the database's clock, or a little less: no sale is called open before it is."""
+        _bounded(self._looked_at)
         assert self._database_now is not None
-        return self._database_now + timedelta(seconds=age)
+        return self._database_now + timedelta(seconds=trio.current_time() - self._answered_at)
+
+    # how it stays true
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -101,32 +98,64 @@ class SalesView:
     async def refresh(self) -> None:
         """Look once. Raises what `rows` raises."""
         began_at = trio.current_time()
+        counted = {sale_id: shown.counted for sale_id, shown in self._shown.items()}
         look = await self._rows.look()
-        await self._take_in_new(look)
-        for sale_id in [sale_id for sale_id in self._shown if sale_id not in look.sold]:
-            del self._shown[sale_id]  # sold out, or made anew with other settings
-        for shown in self._shown.values():
-            sold = look.sold[shown.sale.id]
-            if sold != shown.items.sold and trio.current_time() >= shown.loads_again_at:
+        answered_at = trio.current_time()
+        new = await self._find_new(look)
+        self._follow(look, new, counted)
+        self._database_now, self._looked_at, self._answered_at = look.now, began_at, answered_at
+        self._note_complete(began_at)
+        for shown in [shown for shown in self._newest_first if not shown.is_complete]:
+            if trio.current_time() >= shown.loads_again_at:
                 await self._load(shown)
-            shown.sale = replace(shown.sale, sold=sold, is_open=shown.sale.starts_at <= look.now)
-        self._newest_first = sorted(self._shown.values(), key=lambda shown: shown.sale.starts_at, reverse=True)
-        self._firsts = sorted((shown.sale.first_item_id, sale_id) for sale_id, shown in self._shown.items())
-        self._newest, self._database_now, self._looked_at = look.newest, look.now, began_at
 
-    async def _take_in_new(self, look: SalesLook) -> None:
-        unknown = [sale_id for sale_id in look.sold if sale_id not in self._shown]
-        if unknown:
-            for sale in await self._rows.find_sales(unknown):
-                self._shown[sale.id] = _Shown(sale)
-                self._sold_out.pop(sale.id, None)  # a database that lacks the last sales has taken over
+    async def _find_new(self, look: SalesLook) -> dict[SaleId, Sale]:
+        """The rows of the sales that are not shown yet, or were made anew with other settings."""
+        new = [
+            sale_id
+            for sale_id, seen in look.sales.items()
+            if (shown := self._shown.get(sale_id)) is None or not shown.is_same(seen)
+        ]
+        return {sale.id: sale for sale in await self._rows.find_sales(new)} if new else {}
 
-    async def _load(self, shown: _Shown) -> None:
-        sold = await self._rows.sold_items(shown.sale.id)
-        shown.items.replace(sold)
-        self._version += 1
-        shown.version = self._version
-        shown.loads_again_at = trio.current_time() + len(sold) / _LOAD_ITEMS_PER_SECOND
+    def _follow(self, look: SalesLook, new: dict[SaleId, Sale], counted: dict[SaleId, int]) -> None:
+        """Show what `look` saw. In one step, so that nobody meets half of it."""
+        shown: dict[SaleId, ShownSale] = {}
+        for sale_id, seen in look.sales.items():
+            if sale_id in new:
+                one = ShownSale(new[sale_id], seen)
+                self._sold_out.pop(sale_id, None)  # a database that lacks the last sales has taken over
+            elif sale_id in self._shown:
+                one = self._shown[sale_id]
+                one.follow(seen, counted.get(sale_id, 0))
+            else:
+                continue  # unmade since the look
+            if one.is_same(seen):  # otherwise made anew since the look: the next one shows it
+                shown[sale_id] = one
+        self._shown, self._newest = shown, look.newest
+        self._newest_first = sorted(shown.values(), key=lambda one: one.sale.starts_at, reverse=True)
+        self._firsts = sorted((one.sale.first_item_id, sale_id) for sale_id, one in shown.items())
+
+    def _note_complete(self, known_at: float) -> None:
+        for shown in self._newest_first:
+            if shown.is_complete:
+                shown.known_at = known_at
+
+    async def _load(self, shown: ShownSale) -> None:
+        """Read what is sold of a sale, page by page. If its term ends meanwhile, the next look shows that."""
+        began_at, items, after = trio.current_time(), SaleItems(shown.sale.item_ids), ItemId(0)
+        shown.begin_load()
+        try:
+            while page := await self._rows.sold_items(shown.sale.id, after):
+                items.add(page)
+                after = page[-1]
+                await trio.lowlevel.checkpoint()
+            shown.finish_load(items)
+        finally:
+            shown.end_load()
+        shown.known_at = began_at
+        pause_seconds = min(items.sold / _LOAD_ITEMS_PER_SECOND, LOAD_PAUSE_MAX_SECONDS)
+        shown.loads_again_at = trio.current_time() + pause_seconds
 
     # what visitors ask
 
@@ -188,7 +217,7 @@ class SalesView:
             async with self._gate:
                 return await self._rows.list_sales(before, limit)
         now = self.now
-        sales = [shown.sale for shown in self._newest_first]
+        sales = [shown.sale for shown in self._newest_first if shown.sale.remaining]
         if before is not None:
             limit_sale = await self.find_sale(before)
             if limit_sale is not None:
@@ -210,6 +239,14 @@ class SalesView:
         if len(self._sold_out) >= _SOLD_OUT_MAX:
             del self._sold_out[next(iter(self._sold_out))]
         self._sold_out[sale.id] = sale
+
+
+def _bounded(known_at: float) -> float:
+    """The age of what was known at `known_at` (Trio time). Raises `Unavailable` if it is too old to be shown."""
+    age = trio.current_time() - known_at
+    if age > STALE_MAX_SECONDS:
+        raise Unavailable("what visitors see could not be looked up")
+    return age
 
 
 def _opened(sale: Sale, now: datetime) -> Sale:

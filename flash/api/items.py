@@ -21,9 +21,9 @@ _FOR_EVER = ((b"cache-control", b"public, max-age=31536000, immutable"),)
 
 
 class ItemStore(Protocol):
-    @property
-    def age_seconds(self) -> float:
-        """How old what follows is at most. Raises `Unavailable` if it is too old to be shown."""
+    def items_age_seconds(self, sale_id: SaleId) -> float:
+        """How old the sale's items are at most. Raises `Unavailable` if that is too old to be shown."""
+        ...
 
     async def find_sale(self, sale_id: SaleId) -> Sale | None: ...
     async def find_item(self, item_id: ItemId) -> tuple[Sale, bool] | None: ...
@@ -56,7 +56,7 @@ class ItemHandlers:
         if page is None:
             items = await self._store.list_items(sale_id, after_id, page_max, only_available=only_available)
             page = self._pages.put(asked, state, await _encode(items, page_max))
-        return visible(request, page, self._store.age_seconds)
+        return visible(request, page, self._store.items_age_seconds(sale_id))
 
     async def item(self, request: Request, id_text: str) -> Response:
         found = await self._find_item(id_text)
@@ -64,7 +64,7 @@ class ItemHandlers:
             return ITEM_NOT_FOUND
         item_id, sale, is_available = found
         body = encode_json({**item_json(item_id), "available": is_available, "sale_id": sale.id})
-        return visible(request, encoded(body), self._store.age_seconds)
+        return visible(request, encoded(body), self._store.items_age_seconds(sale.id))
 
     async def image(self, request: Request, id_text: str) -> Response:
         found = await self._find_item(id_text)

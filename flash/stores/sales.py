@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flash.domain import ItemId, Sale, SaleId, SalesLook
+from flash.domain import ItemId, Sale, SaleId, SaleLook, SalesLook
 from flash.stores.postgres import Postgres, Row
 
 SALE_COLUMNS = "id, starts_at, first_item_id, stock, user_limit, sold, starts_at <= now() AS is_open"
@@ -25,13 +25,18 @@ SELECT * FROM (
     SELECT {SALE_COLUMNS} FROM sales WHERE first_item_id <= $1 ORDER BY first_item_id DESC LIMIT 1
 ) AS sale WHERE $1 < first_item_id + stock
 """
-SOLD_ITEMS = "SELECT item_id FROM purchases WHERE sale_id = $1 AND item_id > $2 ORDER BY item_id LIMIT $3"
-_SOLD_ITEMS_PAGE = 10_000
-"""A page of this size holds the loop for about a millisecond."""
+SOLD_ITEMS = """
+SELECT ARRAY(SELECT item_id FROM purchases WHERE sale_id = $1 AND item_id > $2 ORDER BY item_id LIMIT $3)
+"""
+SOLD_ITEMS_PAGE = 5_000
+"""A page of this size holds the loop for less than a millisecond."""
 LOOK = """
-SELECT now() AS now, (SELECT coalesce(max(id), 0) FROM sales) AS newest,
-       (SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM sales WHERE sold_out_at IS NULL) AS ids,
-       (SELECT coalesce(array_agg(sold ORDER BY id), '{}') FROM sales WHERE sold_out_at IS NULL) AS sold
+SELECT now() AS now, (SELECT coalesce(max(id), 0) FROM sales) AS newest, unsold.*
+FROM (
+    SELECT array_agg(id) AS ids, array_agg(starts_at) AS starts, array_agg(first_item_id) AS firsts,
+           array_agg(stock) AS stocks, array_agg(sold) AS sold, array_agg(term_token) AS tokens
+    FROM sales WHERE sold_out_at IS NULL
+) AS unsold
 """
 
 
@@ -47,9 +52,17 @@ class Sales:
         return newest, frozenset(unsold)
 
     async def look(self) -> SalesLook:
-        """How much is sold of each unsold sale."""
-        ((now, newest, ids, sold),) = await self._database.fetch(LOOK)
-        return SalesLook(now, newest, dict(zip(ids, sold, strict=True)))
+        """The unsold sales as they are now. In columns, since there may be a thousand."""
+        ((now, newest, ids, *columns),) = await self._database.fetch(LOOK)
+        rows = zip(ids or (), *(column or () for column in columns), strict=True)
+        return SalesLook(
+            now,
+            newest,
+            {
+                sale_id: SaleLook(starts_at, range(first, first + stock), sold, token)
+                for sale_id, starts_at, first, stock, sold, token in rows
+            },
+        )
 
     async def list_sales(self, before: SaleId | None, limit: int) -> list[Sale]:
         """Newest first, those that begin before `before` does, sold-out ones too."""
@@ -72,14 +85,10 @@ class Sales:
         row = await self._database.fetch_one(FIND_SALE_OF, item_id)
         return None if row is None else sale_of(row)
 
-    async def sold_items(self, sale_id: SaleId) -> list[ItemId]:
-        """The items of the sale that are sold, in order."""
-        found: list[ItemId] = []
-        while page := await self._database.fetch(SOLD_ITEMS, sale_id, found[-1] if found else 0, _SOLD_ITEMS_PAGE):
-            found += [row[0] for row in page]
-            if len(page) < _SOLD_ITEMS_PAGE:
-                break
-        return found
+    async def sold_items(self, sale_id: SaleId, after: ItemId) -> list[ItemId]:
+        """The items of the sale above `after` that are sold, in order: a page of `SOLD_ITEMS_PAGE`, then the rest."""
+        ((found,),) = await self._database.fetch(SOLD_ITEMS, sale_id, after, SOLD_ITEMS_PAGE)
+        return list(found)
 
 
 def sale_of(row: Row) -> Sale:

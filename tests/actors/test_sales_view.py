@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash.actors.sale_items import SaleItems
-from flash.actors.sales_view import REFRESH_SECONDS, STALE_MAX_SECONDS, SalesView
-from flash.domain import ItemId, Sale, SaleId, SalesLook
+from flash.actors.sales_view import LOAD_PAUSE_MAX_SECONDS, REFRESH_SECONDS, STALE_MAX_SECONDS, SalesView
+from flash.domain import ItemId, Sale, SaleId, SaleLook, SalesLook
 from flash.errors import Unavailable
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -27,13 +26,17 @@ class Rows:
 
     def __init__(self, sales: int) -> None:
         self.sold: dict[SaleId, set[ItemId]] = {SaleId(n): set() for n in range(1, sales + 1)}
+        self.tokens: dict[SaleId, bytes] = {}
+        self.stocks: dict[SaleId, int] = {}
         self.asked: list[str] = []
         self.error: Unavailable | None = None
+        self.loading: trio.Event | None = None
+        """What a load waits for before it answers, as it was when it was asked."""
 
     def sale(self, sale_id: SaleId) -> Sale:
         starts_at = NOON + timedelta(hours=sale_id - len(self.sold) + 1)  # the last one is upcoming
         first, sold = ItemId(sale_id * STOCK - STOCK + 1), len(self.sold[sale_id])
-        return Sale(sale_id, starts_at, first, STOCK, 10, sold, starts_at <= self.now)
+        return Sale(sale_id, starts_at, first, self.stocks.get(sale_id, STOCK), 10, sold, starts_at <= self.now)
 
     @property
     def now(self) -> datetime:
@@ -50,8 +53,12 @@ class Rows:
 
     async def look(self) -> SalesLook:
         self._ask("look")
-        unsold = {sale_id: len(sold) for sale_id, sold in self.sold.items() if len(sold) < STOCK}
-        return SalesLook(self.now, max(self.sold), unsold)
+        unsold = [sale for sale in map(self.sale, self.sold) if sale.remaining]
+        return SalesLook(
+            self.now,
+            max(self.sold),
+            {sale.id: SaleLook(sale.starts_at, sale.item_ids, sale.sold, self.tokens.get(sale.id)) for sale in unsold},
+        )
 
     async def find_sales(self, sale_ids: Sequence[SaleId]) -> list[Sale]:
         self._ask("find_sales")
@@ -65,9 +72,14 @@ class Rows:
         self._ask("find_sale_of")
         return next((sale for sale in map(self.sale, self.sold) if item_id in sale.item_ids), None)
 
-    async def sold_items(self, sale_id: SaleId) -> list[ItemId]:
-        self._ask("sold_items")
-        return sorted(self.sold[sale_id])
+    async def sold_items(self, sale_id: SaleId, after: ItemId) -> list[ItemId]:
+        """Pages of three items."""
+        found = sorted(n for n in self.sold[sale_id] if n > after)[:3]
+        if not after:
+            self._ask("sold_items")
+        if self.loading is not None:
+            await self.loading.wait()
+        return found
 
     async def list_sales(self, before: SaleId | None, limit: int) -> list[Sale]:
         self._ask("list_sales")
@@ -86,7 +98,7 @@ def test_a_page_shows_what_is_left_and_nothing_of_other_sales(
     before: list[ItemId], after: list[ItemId], start: int, limit: int, only_available: bool
 ) -> None:
     items = SaleItems(range(101, 111))
-    items.replace(before)
+    items.add(before)
     items.add(after)
     sold = {n for n in [*before, *after] if 101 <= n <= 110}
     assert items.sold == len(sold)
@@ -147,14 +159,14 @@ async def test_a_sold_out_sale_is_asked_for_once(autojump_clock: MockClock) -> N
 async def test_what_is_sold_is_read_again_only_where_the_count_has_changed(autojump_clock: MockClock) -> None:
     rows = Rows(3)
     view = await shown(rows)
-    before = view.version(SaleId(2))
+    before = view.version(SaleId(2)), view.version(SaleId(1))
     await view.refresh()
     assert rows.asked == ["look"]
     rows.sell(6)
     await view.refresh()
     assert rows.asked == ["look", "look", "sold_items"]
-    assert view.version(SaleId(2)) != before
-    assert view.version(SaleId(1)) == 0
+    assert view.version(SaleId(2)) != before[0]
+    assert view.version(SaleId(1)) == before[1]
 
 
 async def test_a_database_that_lacks_the_last_sales_is_shown_as_it_is(autojump_clock: MockClock) -> None:
@@ -208,22 +220,76 @@ async def test_what_is_too_old_is_not_shown(mock_clock: MockClock, caplog: pytes
 
 async def test_a_very_large_sale_is_not_read_again_at_every_look(mock_clock: MockClock) -> None:
     rows = Rows(1)
-    view = await shown(rows)
-    large = replace(rows.sale(SaleId(1)), stock=1_000_000, is_open=False)
+    rows.stocks[SaleId(1)] = 200_000
+    rows.sold[SaleId(1)] = {ItemId(n) for n in range(1, 100_001)}
 
-    async def look() -> SalesLook:
-        return SalesLook(rows.now, SaleId(1), {SaleId(1): sold})
-
-    async def sold_items(sale_id: SaleId) -> list[ItemId]:
+    async def sold_items(sale_id: SaleId, after: ItemId) -> list[ItemId]:
         rows.asked.append("sold_items")
-        return [ItemId(n) for n in range(1, sold + 1)]
+        return sorted(rows.sold[sale_id]) if not after else []
 
-    async def find_sales(sale_ids: Sequence[SaleId]) -> list[Sale]:
-        return [large]
-
-    rows.look, rows.sold_items, rows.find_sales = look, sold_items, find_sales  # type: ignore[method-assign]
+    rows.sold_items = sold_items  # type: ignore[method-assign]
     view = SalesView(rows)
-    for second, sold in enumerate((100_000, 100_001, 100_002, 100_003, 100_004, 100_005)):  # noqa: B007
+    for second in range(6):
         await view.refresh()
+        age = view.items_age_seconds(SaleId(1))
+        assert age == second % LOAD_PAUSE_MAX_SECONDS, "items are as old as the load that read them, and say so"
+        assert view.age_seconds == 0
         mock_clock.jump(1)
-    assert rows.asked == ["sold_items", "sold_items"], "a hundred thousand items are worth five seconds"
+        rows.sold[SaleId(1)].add(ItemId(100_001 + second))
+    assert rows.asked.count("sold_items") == 4, "two loads of two pages: so many items are worth three seconds"
+
+
+async def test_a_sale_that_is_made_anew_under_its_number_is_shown_as_the_new_one(autojump_clock: MockClock) -> None:
+    rows = Rows(2)
+    view = await shown(rows)
+    version = view.version(SaleId(2))
+    rows.stocks[SaleId(2)] = 9
+    await view.refresh()
+    sale = await view.find_sale(SaleId(2))
+    assert sale is not None
+    assert sale.stock == 9
+    assert await view.find_item(ItemId(14)) is not None
+    assert view.version(SaleId(2)) != version
+
+
+async def test_nobody_meets_half_of_a_look(mock_clock: MockClock) -> None:
+    rows = Rows(3)
+    view = await shown(rows)
+    rows.loading = trio.Event()
+    rows.sell(1, 2, 3, 4, 5, 6)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(view.refresh)  # sale 1 has gone, and the items of sale 2 are being read
+        await wait_all_tasks_blocked()
+        found = await view.find_item(ItemId(3))
+        assert found is not None
+        assert (found[0].id, found[1]) == (1, False)
+        rows.loading.set()
+
+
+async def test_another_term_reads_the_items_again_though_as_many_are_sold(autojump_clock: MockClock) -> None:
+    """A database that lacks the last sales, and has sold as many others since."""
+    rows = Rows(2)
+    rows.sell(1)
+    rows.tokens[SaleId(1)] = b"one"
+    view = await shown(rows)
+    rows.sold[SaleId(1)] = {ItemId(2)}
+    rows.tokens[SaleId(1)] = b"two"
+    await trio.sleep(REFRESH_SECONDS)
+    await view.refresh()
+    assert await view.list_items(SaleId(1), ItemId(0), 2, only_available=False) == [(1, True), (2, False)]
+
+
+async def test_a_sale_is_not_called_open_before_it_is_by_a_slow_answer(mock_clock: MockClock) -> None:
+    rows = Rows(2)
+    look = rows.look
+
+    async def slow() -> SalesLook:
+        seen = await look()
+        mock_clock.jump(2)
+        return seen
+
+    rows.look = slow  # type: ignore[method-assign]
+    view = SalesView(rows)
+    await view.refresh()
+    assert view.now == NOON, "as it was when the database looked, which may have been just before it answered"
+    assert view.age_seconds == 2

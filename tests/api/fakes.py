@@ -104,6 +104,9 @@ class FakeStore:
         self._fail()
         return 0.5
 
+    def items_age_seconds(self, sale_id: SaleId) -> float:
+        return self.age_seconds
+
     @property
     def now(self) -> datetime:
         self._fail()

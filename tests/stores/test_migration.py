@@ -315,8 +315,8 @@ async def sell_one_item(url: str) -> None:
         assert redemption.purchase == purchase
         assert await stores.sales.unsold_sales() == (2, frozenset({1, 2}))
         assert len(await stores.sales.list_sales(None, 9)) == 2
-        assert (await stores.sales.look()).sold == {1: 1, 2: 0}
-        assert await stores.sales.sold_items(SaleId(1)) == [1]
+        assert [seen.sold for seen in (await stores.sales.look()).sales.values()] == [1, 0]
+        assert await stores.sales.sold_items(SaleId(1), ItemId(0)) == [1]
         assert (await stores.sales.find_sale_of(ItemId(1))) is not None
 
 

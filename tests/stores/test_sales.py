@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flash.domain import ItemId, SaleId
+from flash.domain import ItemId, SaleId, SalesLook
 from tests.codes import approve
 from tests.stores.database import issue, opened, sell
 
@@ -13,7 +13,7 @@ async def test_the_last_item_closes_the_sale(postgres: str) -> None:
         codes = [await issue(stores.checkouts, item, f"u{item}") for item in range(1, 11)]
         await sell(stores.terms, term, *map(approve, codes))
         assert await stores.sales.unsold_sales() == (2, frozenset({2}))
-        assert (await stores.sales.look()).sold == {2: 0}
+        assert _sold(await stores.sales.look()) == {2: 0}
 
 
 async def test_a_look_shows_what_is_sold_of_each_unsold_sale(postgres: str) -> None:
@@ -21,9 +21,11 @@ async def test_a_look_shows_what_is_sold_of_each_unsold_sale(postgres: str) -> N
         term, _, _ = await stores.terms.begin_term(SaleId(1))
         await sell(stores.terms, term, approve(await issue(stores.checkouts, 2)))
         look = await stores.sales.look()
-        assert (look.newest, look.sold) == (2, {1: 1, 2: 0})
-        assert await stores.sales.sold_items(SaleId(1)) == [2]
-        assert await stores.sales.sold_items(SaleId(2)) == []
+        assert (look.newest, _sold(look)) == (2, {1: 1, 2: 0})
+        assert (look.sales[SaleId(1)].token, look.sales[SaleId(2)].token) == (term.token, None)
+        assert [seen.item_ids for seen in look.sales.values()] == [range(1, 11), range(11, 21)]
+        assert await stores.sales.sold_items(SaleId(1), ItemId(0)) == [2]
+        assert await stores.sales.sold_items(SaleId(1), ItemId(2)) == []
         assert [sale.id for sale in await stores.sales.find_sales([SaleId(2), SaleId(9)])] == [2]
 
 
@@ -40,3 +42,7 @@ async def test_sales_are_listed_in_pages_the_newest_first(postgres: str) -> None
         current = await stores.sales.current_sale()
         assert current is not None
         assert (current.id, current.is_open) == (1, True)
+
+
+def _sold(look: SalesLook) -> dict[SaleId, int]:
+    return {sale_id: seen.sold for sale_id, seen in look.sales.items()}
