@@ -98,7 +98,7 @@ class Codes:
         if not _is_spelled(text):
             return False
         raw = urlsafe_b64decode(text)
-        return raw[0] == _VERSION and raw[1] not in self._keys.keys
+        return raw[0] == _VERSION and raw[1] > 0 and raw[1] not in self._keys.keys
 
     def _open_legacy(self, text: str) -> LegacyCode | None:
         if self._keys.legacy is None:

@@ -444,7 +444,7 @@ def _forgeries(code: str, of_another: str) -> list[str]:
     return [
         "",
         "x",
-        *("A" * 48, "_" * 48, "A" * 72, "_" * 72, "Ag" + "A" * 70),
+        *("A" * 48, "_" * 48, "A" * 72, "_" * 72, "AgA" + "A" * 69, "AgE" + "A" * 69),
         code[:-1],
         code[:-4],
         code[4:],
@@ -470,7 +470,7 @@ def _forgeries(code: str, of_another: str) -> list[str]:
         of_another[:16] + code[16:],
         code[:50] + of_another[50:],
         Codes(CodeKeys({1: bytes(32)}, 1)).seal(stranger),
-        Codes(CodeKeys({9: b"another cluster, another secret!"}, 9)).seal(stranger),
+        Codes(CodeKeys({1: b"another cluster, another secret!"}, 1)).seal(stranger),
         *(code[:n] + (other[code[n] == "A"]) + code[n + 1 :] for n in range(72)),
     ]
 

@@ -236,3 +236,21 @@ async def test_there_is_no_code_key_until_somebody_migrates(postgres: str) -> No
 )
 def test_a_local_server_is_not_asked_for_tls_unless_the_url_says_so(url: str, is_off: bool) -> None:
     assert ssl_options(url) == ({"ssl": False} if is_off else {})
+
+
+@pytest.mark.parametrize("driver", ["auto", "asyncio"])
+async def test_a_transaction_that_is_cancelled_ends_as_a_cancellation_and_not_as_an_error(
+    postgres: str, driver: str
+) -> None:
+    async def sleep(session: Session) -> None:
+        async with session.transaction():
+            await session.execute("SELECT pg_sleep(10)")
+
+    async with (
+        bridge.open_loop(),
+        open_postgres(postgres, connections_max=1, timeout_seconds=15, name="test", driver=driver) as database,
+    ):
+        with trio.move_on_after(0.2) as scope:
+            await database.run(sleep)
+        assert scope.cancelled_caught
+        await database.ping()
