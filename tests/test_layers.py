@@ -28,6 +28,7 @@ LAYERS = {
     "flash.catalog": 1,
     "flash.purchase_rpc.messages": 1,
     "flash.purchase_rpc.payloads": 1,
+    "flash.sold_feed.messages": 1,
     "flash.bridge": 2,
     "flash.telemetry": 2,
     "flash.settings": 2,
@@ -43,6 +44,7 @@ LAYERS = {
     "flash.config": 4,
     "flash.stores": 4,
     "flash.purchase_rpc": 4,
+    "flash.sold_feed": 4,
     "flash.api": 4,
     "flash.audit": 5,
     "flash.processes": 5,
@@ -58,24 +60,26 @@ IMPORTS = {
     "codes": "domain",
     "purchase_rpc.messages": "deployment domain purchase_rpc.payloads",
     "purchase_rpc.payloads": "codes domain",
+    "sold_feed.messages": "deployment domain",
     "bridge": "errors",
     "http": "errors",
     "actors.mailbox": "errors",
     "actors.gate": "errors",
     "actors.admission": "actors.fair_shares domain errors",
     "actors.sale_items": "domain",
-    "actors.shown_sale": "actors.sale_items domain",
+    "actors.shown_sale": "actors.sale_items domain sold_feed.messages",
     "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
-    " actors.shown_sale"
+    " actors.shown_sale sold_feed.messages"
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
     "purchase_rpc": "actors actors.mailbox deployment domain errors purchase_rpc.messages"
     " purchase_rpc.payloads stores telemetry",
+    "sold_feed": "deployment domain errors purchase_rpc sold_feed.messages stores telemetry",
     "api": "catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
-    " purchase_rpc purchase_rpc.messages shutdown stores telemetry",
+    " purchase_rpc purchase_rpc.messages shutdown sold_feed stores telemetry",
     "local": "bridge config errors processes shutdown stores",
     "cli": "audit bridge config errors local processes stores",
     "__main__": "cli",
@@ -85,6 +89,7 @@ IMPORTS = {
 PURE = {
     *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"),
     *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
+    "sold_feed.messages",
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.

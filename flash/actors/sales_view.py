@@ -1,6 +1,7 @@
 """What visitors see, in memory: the unsold sales and which of their items are left.
 
-PostgreSQL is looked at twice a second, so what is shown is never a second old while it answers. It serves every read
+Leaders tell what they sell as they sell it. PostgreSQL is looked at twice a second and settles every doubt, so what is
+shown is never a second old while it answers, whatever becomes of that feed. It serves every read
 without asking the database, says how old the answer is, and asks nobody else to be right: buyers are served by the
 leaders, whatever is shown here. Sales that are sold out need only their row, since everything in them is sold; rows
 are kept as they are asked for.
@@ -23,11 +24,18 @@ from flash.actors.sale_items import SaleItems
 from flash.actors.shown_sale import ShownSale
 from flash.domain import ItemId, Sale, SaleId, SalesLook
 from flash.errors import FlashError, Unavailable
+from flash.sold_feed.messages import SoldBatch
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 0.5
+DOUBT_SECONDS = 0.1
+"""A doubt brings the next look forward, to so long after the last one at the earliest."""
+FEED_SECONDS = 0.05
+"""A commit is in the database before it is in the feed: so long the feed may take to complete what a look counted."""
+ROTATION_SECONDS = 30.0
+"""How often the items of one sale, in turn, are read for no reason: nothing that went wrong unnoticed stays."""
 STALE_MAX_SECONDS = 5.0
 """Older answers are not given: a visitor is told 503 rather than what was true some time ago."""
 _LOAD_ITEMS_PER_SECOND = 20_000
@@ -65,6 +73,8 @@ class SalesView:
         self._newest = SaleId(0)
         self._database_now: datetime | None = None
         self._looked_at = self._answered_at = -math.inf
+        self._doubted = trio.Event()
+        self._turn = 0
         self._warn = ThrottledLogger(log)
 
     @property
@@ -86,17 +96,40 @@ class SalesView:
 
     # how it stays true
 
+    def receive(self, batch: SoldBatch) -> None:
+        """Show what a leader has sold. What does not fit brings the next look forward."""
+        shown = self._shown.get(batch.term.sale_id)
+        is_complete = batch.term.sale_id <= self._newest if shown is None else shown.receive(batch)
+        if not is_complete:
+            self.doubt()
+
+    def doubt(self) -> None:
+        """Something may have been missed."""
+        self._doubted.set()
+
     async def run(self) -> None:
         """Refresh until cancelled."""
+        rotates_at = trio.current_time() + ROTATION_SECONDS
         while True:
-            await trio.sleep(REFRESH_SECONDS)
+            await trio.sleep(DOUBT_SECONDS)
+            with trio.move_on_after(REFRESH_SECONDS - DOUBT_SECONDS):
+                await self._doubted.wait()
+            if trio.current_time() >= rotates_at:
+                rotates_at = trio.current_time() + ROTATION_SECONDS
+                self._doubt_next()
             try:
                 await self.refresh()
             except FlashError as error:
                 self._warn("cannot look up what visitors see: %s", error)
 
+    def _doubt_next(self) -> None:
+        if self._newest_first:
+            self._turn = (self._turn + 1) % len(self._newest_first)
+            self._newest_first[self._turn].doubt()
+
     async def refresh(self) -> None:
         """Look once. Raises what `rows` raises."""
+        self._doubted = trio.Event()
         began_at = trio.current_time()
         counted = {sale_id: shown.counted for sale_id, shown in self._shown.items()}
         look = await self._rows.look()
@@ -105,33 +138,39 @@ class SalesView:
         self._follow(look, new, counted)
         self._database_now, self._looked_at, self._answered_at = look.now, began_at, answered_at
         self._note_complete(began_at)
+        if all(shown.is_complete for shown in self._newest_first):
+            return
+        await trio.sleep(FEED_SECONDS)
+        self._note_complete(began_at)
         for shown in [shown for shown in self._newest_first if not shown.is_complete]:
             if trio.current_time() >= shown.loads_again_at:
                 await self._load(shown)
 
-    async def _find_new(self, look: SalesLook) -> dict[SaleId, Sale]:
-        """The rows of the sales that are not shown yet, or were made anew with other settings."""
-        new = [
+    async def _find_new(self, look: SalesLook) -> dict[SaleId, ShownSale]:
+        """The sales that are not shown yet, or were made anew with other settings, with what is sold of them."""
+        unknown = [
             sale_id
             for sale_id, seen in look.sales.items()
             if (shown := self._shown.get(sale_id)) is None or not shown.is_same(seen)
         ]
-        return {sale.id: sale for sale in await self._rows.find_sales(new)} if new else {}
+        sales = await self._rows.find_sales(unknown) if unknown else []
+        # one that was made anew since the look is left to the next one
+        new = [one for sale in sales if (one := ShownSale(sale, look.sales[sale.id])).is_same(look.sales[sale.id])]
+        for one in new:
+            if not one.is_complete:
+                await self._load(one)
+        return {one.sale.id: one for one in new}
 
-    def _follow(self, look: SalesLook, new: dict[SaleId, Sale], counted: dict[SaleId, int]) -> None:
+    def _follow(self, look: SalesLook, new: dict[SaleId, ShownSale], counted: dict[SaleId, int]) -> None:
         """Show what `look` saw. In one step, so that nobody meets half of it."""
         shown: dict[SaleId, ShownSale] = {}
         for sale_id, seen in look.sales.items():
             if sale_id in new:
-                one = ShownSale(new[sale_id], seen)
+                shown[sale_id] = new[sale_id]
                 self._sold_out.pop(sale_id, None)  # a database that lacks the last sales has taken over
-            elif sale_id in self._shown:
-                one = self._shown[sale_id]
-                one.follow(seen, counted.get(sale_id, 0))
-            else:
-                continue  # unmade since the look
-            if one.is_same(seen):  # otherwise made anew since the look: the next one shows it
-                shown[sale_id] = one
+            elif sale_id in self._shown and self._shown[sale_id].is_same(seen):
+                shown[sale_id] = self._shown[sale_id]
+                shown[sale_id].follow(seen, counted.get(sale_id, 0))
         self._shown, self._newest = shown, look.newest
         self._newest_first = sorted(shown.values(), key=lambda one: one.sale.starts_at, reverse=True)
         self._firsts = sorted((one.sale.first_item_id, sale_id) for sale_id, one in shown.items())

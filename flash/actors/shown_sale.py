@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from flash.actors.sale_items import SaleItems
 from flash.domain import ItemId, Sale, SaleLook
+from flash.sold_feed.messages import SoldBatch
 
 _versions = itertools.count(1)
 """Of all sales together: what is kept of one that was made anew must not pass for the new one's."""
@@ -51,6 +52,17 @@ class ShownSale:
             self._restart(seen.sold)
         else:
             self._count(seen.sold)
+
+    def receive(self, batch: SoldBatch) -> bool:
+        """Add what a leader has sold, if it is of the term that the last look saw. False: something is missing here."""
+        if batch.term.token != self.token:
+            return False
+        self.items.add(batch.item_ids)
+        self.version = next(_versions)
+        self._count(min(batch.sold, self.sale.stock))
+        if self._heard is not None:
+            self._heard += batch.item_ids
+        return self.is_complete
 
     def doubt(self) -> None:
         """Read all items again, whatever they seem to be."""

@@ -25,6 +25,7 @@ from flash.processes.lifecycle import (
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.server import PurchaseServer
 from flash.shutdown import HANDOVER_SECONDS
+from flash.sold_feed.publisher import PublishingReplies
 from flash.stores.keys import Secrets, read_secrets
 from flash.stores.leases import Leases
 from flash.stores.postgres import Postgres
@@ -110,7 +111,7 @@ async def _lead(config: Config, secrets: Secrets, terms: Terms, purchase_server:
         term,
         inventory,
         terms,
-        purchase_server,
+        PublishingReplies(purchase_server, secrets.deployment, term, sale.sold),
         now=now,
         digest_user=digest,
         batch_max=config.purchase_batch_max,

@@ -45,6 +45,7 @@ from flash.processes.lifecycle import (
 from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN
+from flash.sold_feed.subscriber import SoldSubscriber
 from flash.stores.checkouts import Checkouts
 from flash.stores.disk import DatabaseDisk
 from flash.stores.health import has_current_sale
@@ -124,6 +125,7 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
         open_link(config) as sender,
         open_link(config) as listener,
         open_link(config) as health_link,
+        open_link(config) as feed,
     ):
         await warn_of_eviction(redis, stop)
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
@@ -144,6 +146,7 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
                 # A leader may know Redis's time late by one answer. Then it gets a connection, prepares, and commits.
                 settle_seconds=config.redis_timeout_seconds + 3 * config.database_timeout_seconds,
             ),
+            feed,
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_work, runs, stop, config.drain_seconds * WORK_SHARE_OF_DRAIN)
@@ -170,6 +173,7 @@ async def _build(
     health_database: Postgres,
     health_link: RedisLink,
     purchase_client: PurchaseClient,
+    feed: RedisLink,
 ) -> tuple[App, Sequence[Run]]:
     """The application, and the workers that it asks."""
     code_keys = CodeKeyRing(
@@ -199,6 +203,7 @@ async def _build(
     view = SalesView(sales)
     sold_out = SoldOutCache(sales)
     await wait_until("PostgreSQL", stop, view.refresh)
+    subscriber = SoldSubscriber(secrets.deployment, feed, view.receive, view.doubt)
     await wait_until("PostgreSQL", stop, sold_out.refresh)
     monitor = HealthMonitor(
         partial(has_current_sale, health_database),
@@ -219,7 +224,7 @@ async def _build(
         body_seconds=config.body_seconds,
         limits=_rate_limits(config),
     )
-    workers = checkouts, redemptions, purchase_client, sold_out, view, code_keys, monitor, disk
+    workers = checkouts, redemptions, purchase_client, sold_out, view, subscriber, code_keys, monitor, disk
     return app, tuple(worker.run for worker in workers)
 
 

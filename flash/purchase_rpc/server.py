@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -116,8 +116,11 @@ class PurchaseServer:
         """Wake up every host's reader, ours too: a sale or a lease has changed."""
         await wrong_types.execute(self._writer, ("XADD", self._wake_up_key, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
 
-    async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]]) -> None:
-        """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it."""
+    async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]], also: Sequence[RedisCommand] = ()) -> None:
+        """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it.
+
+        `also` is performed before that, in the same round trip.
+        """
         replies: defaultdict[tuple[str, int], list[tuple[int, Outcome]]] = defaultdict(list)
         done: defaultdict[str, list[bytes]] = defaultdict(list)
         for delivery, outcome in answers:
@@ -129,7 +132,7 @@ class PurchaseServer:
             if not entry.unanswered and entry.inbox.held.get(entry.id) is entry:
                 del entry.inbox.held[entry.id]
                 done[entry.inbox.key].append(entry.id)
-        commands: list[RedisCommand] = []
+        commands = list(also)
         for (key, version), outcomes in replies.items():
             reply = messages.reply_entry(self._deployment, key, version, outcomes)
             commands.append(("XADD", key, "*", *flat(reply)))

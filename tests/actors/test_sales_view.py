@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 import trio
@@ -12,9 +13,19 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from flash.actors.sale_items import SaleItems
-from flash.actors.sales_view import LOAD_PAUSE_MAX_SECONDS, REFRESH_SECONDS, STALE_MAX_SECONDS, SalesView
-from flash.domain import ItemId, Sale, SaleId, SaleLook, SalesLook
+from flash.actors.sales_view import (
+    DOUBT_SECONDS,
+    FEED_SECONDS,
+    LOAD_PAUSE_MAX_SECONDS,
+    REFRESH_SECONDS,
+    ROTATION_SECONDS,
+    STALE_MAX_SECONDS,
+    SalesView,
+)
+from flash.actors.shown_sale import ShownSale
+from flash.domain import Epoch, ItemId, Sale, SaleId, SaleLook, SalesLook, Term
 from flash.errors import Unavailable
+from flash.sold_feed.messages import SoldBatch
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 STOCK = 5
@@ -183,23 +194,27 @@ async def test_a_database_that_lacks_the_last_sales_is_shown_as_it_is(autojump_c
     assert await view.list_items(SaleId(1), ItemId(0), 2, only_available=True) == [(1, True), (3, True)]
 
 
+async def next_look(clock: MockClock) -> None:
+    """Move on until a view that runs has looked once more."""
+    for seconds in (DOUBT_SECONDS, REFRESH_SECONDS - DOUBT_SECONDS):
+        clock.jump(seconds)
+        await wait_all_tasks_blocked()
+
+
 async def test_what_is_too_old_is_not_shown(mock_clock: MockClock, caplog: pytest.LogCaptureFixture) -> None:
     rows = Rows(2)
     view = await shown(rows)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(view.run)
         await wait_all_tasks_blocked()
-        mock_clock.jump(REFRESH_SECONDS)
-        await wait_all_tasks_blocked()
+        await next_look(mock_clock)
         assert view.age_seconds == 0
         rows.error = Unavailable("PostgreSQL is away")
         for _ in range(int(STALE_MAX_SECONDS / REFRESH_SECONDS)):
-            mock_clock.jump(REFRESH_SECONDS)
-            await wait_all_tasks_blocked()
-        assert view.age_seconds == STALE_MAX_SECONDS
+            await next_look(mock_clock)
+        assert view.age_seconds == pytest.approx(STALE_MAX_SECONDS)
         assert await view.current_sale() is not None
-        mock_clock.jump(REFRESH_SECONDS)
-        await wait_all_tasks_blocked()
+        await next_look(mock_clock)
         with pytest.raises(Unavailable):
             await view.current_sale()
         for ask in (
@@ -212,13 +227,12 @@ async def test_what_is_too_old_is_not_shown(mock_clock: MockClock, caplog: pytes
                 await ask
         assert "PostgreSQL is away" in caplog.text
         rows.error = None
-        mock_clock.jump(REFRESH_SECONDS)
-        await wait_all_tasks_blocked()
+        await next_look(mock_clock)
         assert view.age_seconds == 0
         nursery.cancel_scope.cancel()
 
 
-async def test_a_very_large_sale_is_not_read_again_at_every_look(mock_clock: MockClock) -> None:
+async def test_a_very_large_sale_is_not_read_again_at_every_look(autojump_clock: MockClock) -> None:
     rows = Rows(1)
     rows.stocks[SaleId(1)] = 200_000
     rows.sold[SaleId(1)] = {ItemId(n) for n in range(1, 100_001)}
@@ -231,10 +245,9 @@ async def test_a_very_large_sale_is_not_read_again_at_every_look(mock_clock: Moc
     view = SalesView(rows)
     for second in range(6):
         await view.refresh()
-        age = view.items_age_seconds(SaleId(1))
-        assert age == second % LOAD_PAUSE_MAX_SECONDS, "items are as old as the load that read them, and say so"
-        assert view.age_seconds == 0
-        mock_clock.jump(1)
+        assert int(view.items_age_seconds(SaleId(1))) == second % LOAD_PAUSE_MAX_SECONDS, "as old as the last load"
+        assert view.age_seconds < 2 * FEED_SECONDS
+        await trio.sleep(1)
         rows.sold[SaleId(1)].add(ItemId(100_001 + second))
     assert rows.asked.count("sold_items") == 4, "two loads of two pages: so many items are worth three seconds"
 
@@ -260,6 +273,9 @@ async def test_nobody_meets_half_of_a_look(mock_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(view.refresh)  # sale 1 has gone, and the items of sale 2 are being read
         await wait_all_tasks_blocked()
+        mock_clock.jump(FEED_SECONDS)
+        await wait_all_tasks_blocked()
+        assert rows.asked == ["look", "sold_items"]
         found = await view.find_item(ItemId(3))
         assert found is not None
         assert (found[0].id, found[1]) == (1, False)
@@ -293,3 +309,161 @@ async def test_a_sale_is_not_called_open_before_it_is_by_a_slow_answer(mock_cloc
     await view.refresh()
     assert view.now == NOON, "as it was when the database looked, which may have been just before it answered"
     assert view.age_seconds == 2
+
+
+# --- the feed ---
+
+ONE = SaleId(1)
+TERM = Term(ONE, Epoch(1), b"one")
+NEXT_TERM = Term(ONE, Epoch(1), b"two")
+"""Of a database that has counted the epoch again."""
+
+
+def batch(sold: int, *item_ids: int, term: Term = TERM) -> SoldBatch:
+    return SoldBatch(term, sold, [ItemId(n) for n in item_ids])
+
+
+async def led() -> tuple[Rows, SalesView]:
+    """Sale 1 with a leader and nothing sold."""
+    rows = Rows(2)
+    rows.tokens[ONE] = TERM.token
+    return rows, await shown(rows)
+
+
+async def left(view: SalesView) -> list[ItemId]:
+    return [item_id for item_id, _ in await view.list_items(ONE, ItemId(0), 9, only_available=True)]
+
+
+async def sold_of(view: SalesView) -> int:
+    sale = await view.find_sale(ONE)
+    assert sale is not None
+    return sale.sold
+
+
+async def test_what_a_leader_sells_is_shown_without_a_look(autojump_clock: MockClock) -> None:
+    rows, view = await led()
+    version = view.version(ONE)
+    view.receive(batch(2, 2, 4))
+    assert (await left(view), await sold_of(view)) == ([1, 3, 5], 2)
+    assert view.version(ONE) != version
+    view.receive(batch(2, 2, 4))
+    view.receive(batch(5, 1, 3, 5))
+    assert (await left(view), await sold_of(view)) == ([], 5)
+    sale = await view.find_sale(ONE)
+    assert sale is not None
+    assert sale.status == "sold_out"
+    assert [sale.id for sale in await view.list_sales(None, 9, with_sold_out=False)] == [2]
+    assert rows.asked == []
+
+
+@given(st.permutations(range(1, 6)), st.lists(st.integers(1, 3), min_size=5, max_size=5), st.randoms())
+def test_batches_may_come_in_any_order_and_twice(items: list[int], sizes: list[int], random: Random) -> None:
+    sale = Sale(ONE, NOON, ItemId(1), STOCK, 10, 0, is_open=True)
+    one = ShownSale(sale, SaleLook(NOON, sale.item_ids, 0, TERM.token))
+    batches, at = list[SoldBatch](), 0
+    for size in sizes:
+        if part := items[at : at + size]:
+            at += len(part)
+            batches.append(batch(at, *part))
+    sent = batches * 2
+    random.shuffle(sent)
+    for sent_batch in sent:
+        one.receive(sent_batch)
+        assert one.is_complete == (one.items.sold == one.sale.sold)
+    assert one.is_complete
+    assert (one.sale.sold, one.items.sold) == (at, at)
+    assert not any(one.items.is_available(ItemId(n)) for n in items[:at])
+
+
+async def run_for(view: SalesView, seconds: float) -> None:
+    with trio.move_on_after(seconds):
+        await view.run()
+
+
+async def test_a_lost_batch_is_noticed_by_the_next_one_and_read_at_once(autojump_clock: MockClock) -> None:
+    rows, view = await led()
+    rows.sell(1, 2)
+    view.receive(batch(2, 2))  # the batch that sold item 1 was lost
+    assert await left(view) == [1, 3, 4, 5]
+    await run_for(view, DOUBT_SECONDS + FEED_SECONDS + 0.01)
+    assert await left(view) == [3, 4, 5]
+    assert rows.asked == ["look", "sold_items"]
+
+
+async def test_the_last_batch_if_it_is_lost_costs_less_than_a_second(autojump_clock: MockClock) -> None:
+    rows, view = await led()
+    rows.sell(1)
+    await run_for(view, REFRESH_SECONDS + FEED_SECONDS + 0.01)
+    assert (await left(view), await sold_of(view)) == ([2, 3, 4, 5], 1)
+
+
+async def test_a_look_that_is_ahead_of_the_feed_waits_for_it_and_reads_nothing(autojump_clock: MockClock) -> None:
+    rows, view = await led()
+    rows.sell(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(view.refresh)
+        await trio.sleep(FEED_SECONDS / 2)
+        assert await sold_of(view) == 1
+        view.receive(batch(1, 1))
+    assert await left(view) == [2, 3, 4, 5]
+    assert rows.asked == ["look"]
+    assert view.items_age_seconds(ONE) == FEED_SECONDS
+
+
+async def test_a_batch_of_another_term_changes_nothing_before_the_database_knows_that_term(
+    autojump_clock: MockClock,
+) -> None:
+    rows, view = await led()
+    view.receive(batch(1, 1))
+    view.receive(batch(1, 2, term=NEXT_TERM))
+    assert await left(view) == [2, 3, 4, 5]
+    rows.tokens[ONE], rows.sold[ONE] = NEXT_TERM.token, {ItemId(2)}
+    await run_for(view, DOUBT_SECONDS + FEED_SECONDS + 0.01)
+    assert await left(view) == [1, 3, 4, 5]
+    view.receive(batch(2, 3))  # of the leader that was deposed
+    assert await left(view) == [1, 3, 4, 5]
+
+
+async def test_a_database_that_counts_less_than_was_heard_is_read_again(autojump_clock: MockClock) -> None:
+    rows, view = await led()
+    view.receive(batch(3, 1, 2, 3))
+    rows.sell(1)  # the rest was lost with the database that had it
+    await view.refresh()
+    assert (await left(view), await sold_of(view)) == ([2, 3, 4, 5], 1)
+
+
+async def test_what_is_heard_while_the_items_are_read_is_not_lost(autojump_clock: MockClock) -> None:
+    rows, view = await led()
+    rows.sell(1, 2, 3)
+    rows.loading = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(view.refresh)
+        await trio.sleep(2 * FEED_SECONDS)  # three items have been read, and their answer is under way
+        assert rows.asked == ["look", "sold_items"]
+        view.receive(batch(4, 4))
+        rows.loading.set()
+    assert (await left(view), await sold_of(view)) == ([5], 4)
+
+
+async def test_the_items_of_a_sale_are_read_now_and_then_for_no_reason(autojump_clock: MockClock) -> None:
+    rows, view = await led()
+    await run_for(view, 2 * ROTATION_SECONDS + 1)
+    assert rows.asked.count("sold_items") == 2
+    assert view.items_age_seconds(ONE) < 1
+
+
+async def test_a_doubt_brings_the_next_look_forward_but_a_flood_of_them_only_ten_a_second(
+    autojump_clock: MockClock,
+) -> None:
+    rows, view = await led()
+
+    async def flood() -> None:
+        while True:
+            view.doubt()
+            await trio.sleep(0.001)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(flood)
+        await run_for(view, 1.05)
+        nursery.cancel_scope.cancel()
+    assert rows.asked == ["look"] * 10

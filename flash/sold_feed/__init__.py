@@ -1,0 +1,1 @@
+"""What is sold, told by leaders to every web process through Redis, so that visitors read without a query."""
