@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flash.errors import Unavailable
 from flash.stores.postgres import Postgres
+from flash.stores.readiness import TRY_TO_WRITE
 
 LOOK = """
 SELECT EXISTS (SELECT FROM sales WHERE starts_at <= now()) AS has_sale,
@@ -16,5 +17,7 @@ async def has_current_sale(database: Postgres) -> bool:
     row = await database.fetch_one(LOOK)
     assert row is not None
     if row["is_read_only"]:
+        # A session that began while the database was read-only stays so: a write that is refused ends it.
+        await database.write(TRY_TO_WRITE)
         raise Unavailable("PostgreSQL takes no writes: it is a standby or was made read-only")
     return bool(row["has_sale"])

@@ -42,3 +42,14 @@ async def test_a_server_that_takes_no_writes_is_away_however_well_it_answers(pos
 async def test_a_look_reads_an_index(postgres: str) -> None:
     async with opened(postgres) as stores:
         assert "Seq Scan" not in await stores.database.run(explain, LOOK)
+
+
+async def test_a_session_that_began_while_the_database_was_read_only_is_given_up(postgres: str) -> None:
+    async with opened(postgres) as stores:
+        read_only = f"ALTER DATABASE {name_of(postgres)} SET default_transaction_read_only"
+        await run_sql(postgres, f"{read_only} = on")
+        async with open_postgres(postgres, connections_max=1, timeout_seconds=5, name="test") as database:
+            with pytest.raises(Unavailable, match="takes no writes"):
+                await has_current_sale(database)
+            await stores.database.write(f"{read_only} = off")
+            assert await has_current_sale(database)
