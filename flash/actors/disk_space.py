@@ -54,7 +54,9 @@ class DiskSpace:
         self._full_at = trio.current_time()
 
     def note_stored(self) -> None:
-        self._full_at = -math.inf
+        """There is room again, unless that was under way beside a batch that found none."""
+        if not self.shed_seconds():
+            self._full_at = -math.inf
 
     async def run(self) -> None:
         """Measure once a second until cancelled, unless there is no minimum."""
@@ -97,6 +99,6 @@ class SheddingCheckouts:
             recorded = await self._checkouts.ask(attempt)
         except StorageFull as error:
             self._disk.note_full(error)
-            raise
+            raise StorageFull(*error.args, retry_after_seconds=SHED_SECONDS) from error
         self._disk.note_stored()
         return recorded

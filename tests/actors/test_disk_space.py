@@ -89,3 +89,13 @@ async def test_the_disk_is_measured_each_second_and_what_is_unknown_changes_noth
         await trio.sleep(MEASURE_SECONDS)
         assert not space.is_low
         nursery.cancel_scope.cancel()
+
+
+async def test_a_batch_beside_the_one_that_found_no_room_does_not_prove_that_there_is(mock_clock: MockClock) -> None:
+    space = DiskSpace(Disk().measure, 0)
+    space.note_full(StorageFull("no room"))
+    space.note_stored()
+    assert space.shed_seconds() == SHED_SECONDS
+    mock_clock.jump(SHED_SECONDS)
+    space.note_stored()
+    assert not space.is_low
