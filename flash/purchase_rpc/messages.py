@@ -32,9 +32,6 @@ COMMAND, REPLY = b"command", b"reply"
 
 Fields = dict[bytes, bytes]
 
-SCHEDULER_LEASE = "{clock}:lease"
-"""Leases are named without the deployment, also in the log: `stores.leases` adds it."""
-
 _VERSION_TEXT = b"%d" % VERSION
 _VERSION = re.compile(rb"[1-9][0-9]{0,5}")
 _NUMBERS = re.compile(rb"[0-9]{1,18}(?:,[0-9]{1,18})*")
@@ -59,6 +56,7 @@ def reply_key(deployment: Deployment, web: str) -> str:
 
 
 def lease_key(sale_id: SaleId) -> str:
+    """Leases are named without the deployment, also in the log: `stores.leases` adds it."""
     return f"{{sale:{sale_id}}}:lease"
 
 
