@@ -119,7 +119,7 @@ class PurchaseServer:
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]], also: Sequence[RedisCommand] = ()) -> None:
         """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it.
 
-        `also` is performed before that, in the same round trip.
+        `also` is performed after that, in the same round trip.
         """
         replies: defaultdict[tuple[str, int], list[tuple[int, Outcome]]] = defaultdict(list)
         done: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -132,12 +132,13 @@ class PurchaseServer:
             if not entry.unanswered and entry.inbox.held.get(entry.id) is entry:
                 del entry.inbox.held[entry.id]
                 done[entry.inbox.key].append(entry.id)
-        commands = list(also)
+        commands: list[RedisCommand] = []
         for (key, version), outcomes in replies.items():
             reply = messages.reply_entry(self._deployment, key, version, outcomes)
             commands.append(("XADD", key, "*", *flat(reply)))
             commands += self._expiry.prolong(key)
         commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
+        commands += also
         if commands:
             await wrong_types.execute(self._writer, *commands)
 

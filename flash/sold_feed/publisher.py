@@ -37,7 +37,7 @@ def sold_entry(deployment: Deployment, batch: SoldBatch) -> RedisCommand:
 
 class Replies(Protocol[D_contra]):
     async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]], also: Sequence[RedisCommand] = ()) -> None:
-        """Reply, and perform `also` in the same round trip, before the replies."""
+        """Reply, and perform `also` in the same round trip, after the replies."""
         ...
 
 
