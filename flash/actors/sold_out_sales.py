@@ -1,4 +1,4 @@
-"""Rows of sales that are sold out, of which nothing changes any more: the last that were kept, a bounded number. Pure."""
+"""Rows of sales that are sold out, of which nothing changes any more: the last ones kept, a bounded number. Pure."""
 
 from __future__ import annotations
 
