@@ -40,6 +40,7 @@ LAYERS = {
     "flash.actors.batch_wait": 1,
     "flash.actors.sale_items": 1,
     "flash.actors.shown_sale": 1,
+    "flash.actors.sold_out_sales": 1,
     "flash.actors": 3,
     "flash.config": 4,
     "flash.stores": 4,
@@ -67,9 +68,10 @@ IMPORTS = {
     "actors.gate": "errors",
     "actors.admission": "actors.fair_shares domain errors",
     "actors.sale_items": "domain",
+    "actors.sold_out_sales": "domain",
     "actors.shown_sale": "actors.sale_items domain sold_feed.messages",
     "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
-    " actors.shown_sale sold_feed.messages"
+    " actors.shown_sale actors.sold_out_sales sold_feed.messages"
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
@@ -89,7 +91,7 @@ IMPORTS = {
 PURE = {
     *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"),
     *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
-    "sold_feed.messages",
+    *("actors.sold_out_sales", "sold_feed.messages"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.

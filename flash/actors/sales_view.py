@@ -22,6 +22,7 @@ import trio
 from flash.actors.gate import Gate
 from flash.actors.sale_items import SaleItems
 from flash.actors.shown_sale import ShownSale
+from flash.actors.sold_out_sales import SoldOutSales
 from flash.domain import ItemId, Sale, SaleId, SalesLook
 from flash.errors import FlashError, Unavailable
 from flash.sold_feed.messages import SoldBatch
@@ -68,7 +69,7 @@ class SalesView:
         self._gate = Gate(_READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS)
         self._shown: dict[SaleId, ShownSale] = {}
         self._firsts: list[tuple[ItemId, SaleId]] = []  # of the sales that are shown, in order of their items
-        self._sold_out: dict[SaleId, Sale] = {}
+        self._sold_out = SoldOutSales(_SOLD_OUT_MAX)
         self._newest_first: list[ShownSale] = []
         self._newest = SaleId(0)
         self._database_now: datetime | None = None
@@ -167,7 +168,7 @@ class SalesView:
         for sale_id, seen in look.sales.items():
             if sale_id in new:
                 shown[sale_id] = new[sale_id]
-                self._sold_out.pop(sale_id, None)  # a database that lacks the last sales has taken over
+                self._sold_out.forget(sale_id)  # a database that lacks the last sales has taken over
             elif sale_id in self._shown and self._shown[sale_id].is_same(seen):
                 shown[sale_id] = self._shown[sale_id]
                 shown[sale_id].follow(seen, counted.get(sale_id, 0))
@@ -215,10 +216,11 @@ class SalesView:
             return _opened(shown.sale, now)
         if not 0 < sale_id <= self._newest:
             return None
-        if sale_id not in self._sold_out:
+        found = self._sold_out.find(sale_id)
+        if found is None:
             async with self._gate:
-                self._keep(await self._rows.find_sale(sale_id))
-        return self._sold_out.get(sale_id)
+                found = self._kept(await self._rows.find_sale(sale_id))
+        return found
 
     async def find_item(self, item_id: ItemId) -> tuple[Sale, bool] | None:
         """The item's sale and whether the item is still there."""
@@ -230,11 +232,10 @@ class SalesView:
                 return _opened(shown.sale, now), shown.items.is_available(item_id)
         if self._firsts and item_id > self._shown[self._firsts[-1][1]].sale.item_ids[-1] and self._is_newest_shown():
             return None  # beyond the last sale
-        found = next((sale for sale in self._sold_out.values() if item_id in sale.item_ids), None)
+        found = self._sold_out.find_by_item(item_id)
         if found is None:
             async with self._gate:
-                found = await self._rows.find_sale_of(item_id)
-            self._keep(found)
+                found = self._kept(await self._rows.find_sale_of(item_id))
         return None if found is None else (found, False)
 
     async def list_items(
@@ -268,16 +269,15 @@ class SalesView:
         shown = self._shown.get(sale_id)
         return -1 if shown is None else shown.version
 
+    def _kept(self, sale: Sale | None) -> Sale | None:
+        """The row of a sold-out sale, from now on remembered. Any other is shown by a look, or not yet there."""
+        if sale is None or sale.remaining:
+            return None
+        self._sold_out.keep(sale)
+        return sale
+
     def _is_newest_shown(self) -> bool:
         return self._newest in self._shown
-
-    def _keep(self, sale: Sale | None) -> None:
-        """Keep the row of a sold-out sale, which does not change any more."""
-        if sale is None or sale.remaining:
-            return
-        if len(self._sold_out) >= _SOLD_OUT_MAX:
-            del self._sold_out[next(iter(self._sold_out))]
-        self._sold_out[sale.id] = sale
 
 
 def _bounded(known_at: float) -> float:

@@ -29,10 +29,15 @@ def encoded(body: bytes, *, of: bytes | None = None) -> Encoded:
 def visible(request: Request, answer: Encoded, age_seconds: float) -> Response:
     """`answer`, or 304 if the client has it already."""
     headers = (_CACHE_CONTROL, (b"age", b"%d" % age_seconds), (b"etag", answer.etag))
-    known = request.header(b"if-none-match")
-    if known is not None and (known == b"*" or answer.etag in [tag.strip() for tag in known.split(b",")]):
+    if _is_known(request, answer.etag):
         return Response(304, b"", JSON, headers)
     return Response(200, answer.body, JSON, headers)
+
+
+def _is_known(request: Request, etag: bytes) -> bool:
+    """Whether If-None-Match names `etag`, weak or not: here the two compare alike (RFC 9110, 13.1.2)."""
+    named = [tag.strip() for line in request.header_values(b"if-none-match") for tag in line.split(b",")]
+    return bool(named) and (named == [b"*"] or etag.removeprefix(b"W/") in [tag.removeprefix(b"W/") for tag in named])
 
 
 class PageCache:

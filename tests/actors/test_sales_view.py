@@ -167,6 +167,36 @@ async def test_a_sold_out_sale_is_asked_for_once(autojump_clock: MockClock) -> N
     assert [sale.id for sale in await view.list_sales(None, 9, with_sold_out=False)] == [3, 1]
 
 
+async def test_a_sale_that_was_made_since_the_last_look_is_not_there_yet_rather_than_sold(
+    autojump_clock: MockClock,
+) -> None:
+    rows = Rows(1)
+    rows.sell(1, 2, 3, 4, 5)
+    view = await shown(rows)
+    rows.sold[SaleId(2)] = set()
+    assert await view.find_item(ItemId(6)) is None
+    await view.refresh()
+    found = await view.find_item(ItemId(6))
+    assert found is not None
+    assert (found[0].id, found[1]) == (2, True)
+
+
+async def test_of_very_many_past_sales_the_last_that_were_asked_for_are_kept(autojump_clock: MockClock) -> None:
+    rows = Rows(1_200)
+    rows.sell(*range(1, 1_200 * STOCK - 9))  # all but the current sale and the next
+    view = await shown(rows)
+    for item in range(1, 1_100 * STOCK, STOCK):
+        assert await view.find_item(ItemId(item)) is not None
+    rows.asked.clear()
+    for item in (1_100 * STOCK, 500 * STOCK, 500 * STOCK + 1):
+        found = await view.find_item(ItemId(item))
+        assert found is not None
+        assert (item in found[0].item_ids, found[1]) == (True, False)
+    assert rows.asked == []
+    assert await view.find_item(ItemId(1)) is not None
+    assert rows.asked == ["find_sale_of"]
+
+
 async def test_what_is_sold_is_read_again_only_where_the_count_has_changed(autojump_clock: MockClock) -> None:
     rows = Rows(3)
     view = await shown(rows)

@@ -358,7 +358,7 @@ async def test_what_a_visitor_reads_says_how_old_it_is_and_is_sent_once(target: 
     assert headers[b"age"] == b"0"
     assert headers[b"cache-control"] == b"public, max-age=1"
     tag = headers[b"etag"]
-    for known in (tag, b'"x", ' + tag, b"*"):
+    for known in (tag, b'"x", ' + tag, tag.removeprefix(b"W/"), b"*"):
         again = await shop.request("GET", target, (b"if-none-match", known))
         assert (again.status, again.body, dict(again.headers)[b"etag"]) == (304, b"", tag)
     assert (await shop.request("GET", target, (b"if-none-match", b'"x"'))).status == 200
