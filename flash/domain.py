@@ -131,10 +131,14 @@ class Purchase:
 
 @value
 class Redemption:
-    """What the database knows of a code. `is_valid`: its checkout is there and has not expired."""
+    """What the database knows of a code. `is_valid`: its checkout is there and has not expired.
+
+    `is_sold_out`: its sale has no item left now, whatever was known of it before.
+    """
 
     is_valid: bool
     purchase: Purchase | None
+    is_sold_out: bool = False
 
 
 @value

@@ -140,6 +140,11 @@ def settle(ask: Command, decision: Decision, receipts: Mapping[ReceiptKey, Purch
     return Refused(Refusal.INVALID_CODE) if purchase is None else _redeemed(ask, purchase)
 
 
+def is_invalid(outcome: Outcome) -> bool:
+    """Whether the code was called invalid, which depends on the time: it may have expired."""
+    return outcome == Refused(Refusal.INVALID_CODE)
+
+
 def decide_sold_out(ask: Command, redemption: Redemption) -> Outcome:
     """What the buyer gets from a sale that is known to be sold out. No leader is needed to decide it."""
     if redemption.purchase is not None:

@@ -26,6 +26,7 @@ class CodeKeyRing:
         self._read_keys = read_keys
         self._seconds = seconds
         self._looked_at = trio.current_time()
+        self._turn = trio.Lock()
 
     async def open(self, text: str) -> Code | LegacyCode | None:
         """The code that `text` spells, or None. Asks the database about a key that is new to this process.
@@ -34,10 +35,14 @@ class CodeKeyRing:
         """
         code = self.codes.open(text)
         if code is None and self.codes.has_unknown_key(text):
-            if trio.current_time() >= self._looked_at + _LOOK_AGAIN_SECONDS:
-                await self.refresh()
+            async with self._turn:  # or each of a crowd of forgeries would ask while the first look is under way
+                if self.codes.has_unknown_key(text) and self._may_look():
+                    await self.refresh()
             code = self.codes.open(text)
         return code
+
+    def _may_look(self) -> bool:
+        return trio.current_time() >= self._looked_at + _LOOK_AGAIN_SECONDS
 
     async def refresh(self) -> None:
         """Raises what `read_keys` raises."""

@@ -32,7 +32,7 @@ from flash.domain import (
     UserId,
 )
 from flash.errors import TermEnded
-from flash.inventory import Inventory, ReceiptKey, decide_all, receipt_key, settle
+from flash.inventory import Inventory, ReceiptKey, decide_all, is_invalid, receipt_key, settle
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,9 @@ class Delivered(Protocol):
         """Trio time after which nobody waits for an answer."""
         ...
 
+
+_CLOCK_STEP_SECONDS = 1.0
+"""A database's clock that is behind our count of it by more has been set back, or is another database's."""
 
 D = TypeVar("D", bound=Delivered)
 D_contra = TypeVar("D_contra", bound=Delivered, contravariant=True)
@@ -165,9 +168,20 @@ class InventoryActor(Generic[D]):
             for a in reversed(approved):
                 self._inventory.undo(a)
         assert confirmed.now is not None
+        offset = self._clock_offset
         self._set_clock(confirmed.now)
         receipts = self._receipts(approved, confirmed)
-        return [settle(command, decision, receipts) for command, decision in zip(commands, decisions, strict=True)]
+        outcomes = [settle(command, decision, receipts) for command, decision in zip(commands, decisions, strict=True)]
+        if self._clock_offset < offset - _CLOCK_STEP_SECONDS:
+            await self._decide_invalid_again(commands, outcomes)
+        return outcomes
+
+    async def _decide_invalid_again(self, commands: Sequence[Command], outcomes: list[Outcome]) -> None:
+        """The database's clock has been set back: what was called expired may be valid."""
+        again = [n for n, outcome in enumerate(outcomes) if is_invalid(outcome)]
+        if again:
+            for n, outcome in zip(again, await self._decide([commands[n] for n in again]), strict=True):
+                outcomes[n] = outcome
 
     def _receipts(self, approved: Sequence[Approved], confirmed: Confirmed) -> dict[ReceiptKey, Purchase]:
         receipts: dict[ReceiptKey, Purchase] = {

@@ -95,7 +95,10 @@ class PurchaseRouter:
         """Sell what the code is for, or say why not. Raises `Overloaded`, `Unavailable` or `OutcomeUnknown`."""
         sale_id = command.code.sale_id
         if self._sold_out.has(sale_id):
-            return decide_sold_out(command, await self._redemptions.ask(command.code))
+            redemption = await self._redemptions.ask(command.code)
+            if redemption.purchase is not None or redemption.is_sold_out:
+                return decide_sold_out(command, redemption)
+            # The database was replaced by one that lacks the last sales, and the cache has not seen it yet.
         outcome = await self._leader.ask(command)
         if outcome == Refused(Refusal.SOLD_OUT):
             self._sold_out.add(sale_id)

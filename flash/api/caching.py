@@ -11,6 +11,8 @@ from flash.http.message import JSON, Header, Request, Response
 
 _CACHE_CONTROL: Header = (b"cache-control", b"public, max-age=1")
 _BYTES_MAX = 16_000_000
+_ENTRY_BYTES = 512
+"""What a page costs beside its body. Whoever asks for ever other empty pages must not fill the memory with them."""
 
 
 class Encoded(NamedTuple):
@@ -60,7 +62,7 @@ class PageCache:
         """Keep `page` and return it."""
         self._forget(asked)
         self._pages[asked] = state, page
-        self._bytes += len(page.body)
+        self._bytes += len(page.body) + _ENTRY_BYTES
         while self._bytes > self._bytes_max:
             self._forget(next(iter(self._pages)))
         return page
@@ -68,4 +70,4 @@ class PageCache:
     def _forget(self, asked: Hashable) -> None:
         found = self._pages.pop(asked, None)
         if found is not None:
-            self._bytes -= len(found[1].body)
+            self._bytes -= len(found[1].body) + _ENTRY_BYTES

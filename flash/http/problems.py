@@ -16,6 +16,8 @@ PROBLEM_JSON = b"application/problem+json"
 
 RETRY_AFTER_MAX = 60
 """In seconds, before the jitter. A longer wait cannot be estimated, and nobody would wait for it."""
+OUTCOME_SECONDS_MAX = 300
+"""The longest life of a command and the longest time-outs of both stores: a shorter Retry-After would be untrue."""
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
@@ -83,15 +85,16 @@ class TryLater:
     The usual answers are made at import, so a storm of them costs no more than any constant answer.
     """
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, seconds_max: int = RETRY_AFTER_MAX) -> None:
         body = problem(503, code, detail).body
+        self._seconds_max = seconds_max
         self._by_seconds = [
-            Response(503, body, PROBLEM_JSON, (retry_after(seconds),)) for seconds in range(2 * RETRY_AFTER_MAX + 1)
+            Response(503, body, PROBLEM_JSON, (retry_after(seconds),)) for seconds in range(2 * seconds_max + 1)
         ]
 
     def after(self, seconds: float | None) -> Response:
         """`seconds` is the wait that was estimated, if any. The header says that much, to half as much again."""
-        least = 1 if seconds is None else min(max(1, math.ceil(seconds)), RETRY_AFTER_MAX)
+        least = 1 if seconds is None else min(max(1, math.ceil(seconds)), self._seconds_max)
         return self._by_seconds[least + int(random.random() * (2 + least // 2))]
 
 
@@ -105,4 +108,5 @@ UNAVAILABLE = TryLater("unavailable", "A store could not be reached; try again")
 OUTCOME_UNKNOWN = TryLater(
     "outcome_unknown",
     "It may have happened or not: ask for the receipt, or repeat with the same Idempotency-Key",
+    OUTCOME_SECONDS_MAX,
 )

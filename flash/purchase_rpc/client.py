@@ -15,8 +15,9 @@ added it. Neither happens to an entry whose XADD was applied but whose id was lo
 leader takes it or its inbox expires (`_INBOX_MS` after the latest entry). So a sale that nobody leads leaves nothing
 behind here, and nothing in Redis after that time.
 
-No leader decides a command after its `expires_at`, whenever Redis adds it. So whoever is told that nobody knows is told
-as well when the receipt will: `retry_after_seconds` later, one that is not there is final.
+No leader decides a command after its `decided_until`, whenever Redis adds it: an entry lives as long as its last
+record. So whoever is told that nobody knows is told as well when the receipt will: `retry_after_seconds` later, one
+that is not there is final.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class PurchaseClient:
         """Tell the askers that nobody knows, and when the receipt will."""
         now = trio.current_time()
         for record in records:
-            left_seconds = max(0.0, record.expires_at - now)
+            left_seconds = max(0.0, record.decided_until - now)
             record.give_up(OutcomeUnknown(reason, retry_after_seconds=left_seconds + self._settle_seconds))
 
     # Commands
@@ -180,6 +181,8 @@ class PurchaseClient:
     def _entry_of(self, records: list[Record], redis_ms: float) -> tuple[str, messages.Fields]:
         """The inbox of their sale, and the entry for it."""
         ttl_ms = max(0, int((records[-1].expires_at - trio.current_time()) * 1000))
+        for record in records:
+            record.decided_until = max(record.decided_until, records[-1].expires_at)
         commands = [(record.number, record.request) for record in records]
         sale_id = records[0].request.code.sale_id
         batch = CommandBatch(self._reply_key, ttl_ms, int(redis_ms) + ttl_ms, commands)

@@ -27,14 +27,19 @@ QUEUED, SENDING, SENT, ANSWERED, GIVEN_UP = State
 
 
 class Record(PendingRequest[Command, Outcome]):
-    """A command from the web task to the stream entry and back. `expires_at` is Trio time."""
+    """A command from the web task to the stream entry and back. Times are Trio times.
 
-    __slots__ = ("entry", "expires_at", "number", "state")
+    Nobody waits for it after `expires_at`, and no leader decides it after `decided_until`. That is later if the last
+    record of its entry was asked later, as after a Redis that stood still.
+    """
+
+    __slots__ = ("decided_until", "entry", "expires_at", "number", "state")
 
     def __init__(self, command: Command, number: int, expires_at: float) -> None:
         super().__init__(command)
         self.number = number
         self.expires_at = expires_at
+        self.decided_until = expires_at
         self.state = QUEUED
         self.entry: Entry | None = None
 

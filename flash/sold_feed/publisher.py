@@ -22,8 +22,14 @@ _STREAM_MS = 60_000
 """How long the stream outlives the last sale."""
 
 # `pcall`, and no error is answered: a key of the wrong type, say, would end the term of every leader after each batch.
+# A stream that takes no entry any more, because somebody has used its last id, makes way for a new one.
 _ADD = """
-redis.pcall('XADD', KEYS[1], 'MAXLEN', ARGV[1], '*', unpack(ARGV, 3))
+local function add() return redis.pcall('XADD', KEYS[1], 'MAXLEN', ARGV[1], '*', unpack(ARGV, 3)) end
+local added = add()
+if type(added) == 'table' and added.err then
+    redis.pcall('DEL', KEYS[1])
+    add()
+end
 redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
 return 0
 """

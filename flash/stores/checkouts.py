@@ -55,7 +55,8 @@ FROM attempt ORDER BY n
 
 # A purchase is shown to whoever holds a code with its checkout and item; `Checkouts` also compares the user.
 FIND_REDEMPTIONS = """
-SELECT c.id IS NOT NULL AS is_valid, p.checkout_id, p.request_id, p.item_id, p.user_id, p.slot, p.purchased_at
+SELECT c.id IS NOT NULL AS is_valid, p.checkout_id, p.request_id, p.item_id, p.user_id, p.slot, p.purchased_at,
+       s.sold = s.stock AS is_sold_out
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])
      WITH ORDINALITY AS u (id, sale_id, item_id, user_digest, n)
 LEFT JOIN LATERAL (SELECT * FROM checkouts WHERE id = u.id LIMIT 1) c
@@ -63,6 +64,7 @@ LEFT JOIN LATERAL (SELECT * FROM checkouts WHERE id = u.id LIMIT 1) c
              AND c.user_digest IS NOT DISTINCT FROM u.user_digest AND c.attempted_at >= now() - $5 * interval '1 s'
 LEFT JOIN LATERAL (SELECT * FROM purchases WHERE checkout_id = u.id LIMIT 1) p
           ON p.sale_id = u.sale_id AND p.item_id = u.item_id
+LEFT JOIN LATERAL (SELECT sold, stock FROM sales WHERE id = u.sale_id LIMIT 1) s ON true
 ORDER BY u.n
 """
 
@@ -125,10 +127,11 @@ class Checkouts:
         return attempt.user_id, attempt.item_id, None, self._digest_user(attempt.user_id)
 
     def _redemption(self, code: Code, row: Row) -> Redemption:
-        is_valid, checkout_id, request_id, item_id, user_id, slot, purchased_at = row
+        is_valid, checkout_id, request_id, item_id, user_id, slot, purchased_at, is_sold_out = row
         if checkout_id is None or self._digest_user(user_id) != code.user_digest:
-            return Redemption(is_valid, None)
-        return Redemption(is_valid, Purchase(checkout_id, request_id, item_id, user_id, slot, purchased_at))
+            return Redemption(is_valid, None, bool(is_sold_out))
+        purchase = Purchase(checkout_id, request_id, item_id, user_id, slot, purchased_at)
+        return Redemption(is_valid, purchase, bool(is_sold_out))
 
 
 def _recorded(row: Row, attempt: Attempt | MalformedAttempt, digest: bytes | None) -> RecordedAttempt:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import trio
 
-from flash.errors import reason_of
-from flash.stores.postgres import Postgres, Row, Session, StatementError
+from flash.errors import Unavailable, reason_of
+from flash.stores.postgres import PermissionDenied, Postgres, Row, Session, StatementError
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,12 @@ class DatabaseDisk:
             return None
         try:
             row = await self._database.administer(_find_directory)
-        except StatementError as error:
+        except PermissionDenied as error:
             self._is_denied = True
             log.info("free disk space of PostgreSQL is not watched: %s", reason_of(error))
             return None
+        except StatementError as error:  # a session that was reset, say: the next time may be another one
+            raise Unavailable(f"the disk could not be asked for: {reason_of(error)}") from error
         # a disk that hangs must not stop the loop
         return await trio.to_thread.run_sync(
             _free_bytes, Path(row["directory"]), row["system_identifier"], abandon_on_cancel=True

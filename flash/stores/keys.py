@@ -7,7 +7,7 @@ made, when every process has read it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
@@ -15,7 +15,7 @@ from typing import TypeVar
 from flash.codes import KEY_BYTES, KEY_ID_MAX, CodeKeys
 from flash.deployment import ID_BYTES, MESSAGE_KEY_BYTES, Deployment
 from flash.errors import OperatorError, Unavailable, reason_of
-from flash.stores.postgres import Postgres, Session, StatementError, open_postgres
+from flash.stores.postgres import Postgres, Row, Session, StatementError, open_postgres
 
 T = TypeVar("T")
 
@@ -88,10 +88,15 @@ async def read_code_keys(database: Postgres) -> CodeKeys:
     """The keys of the tags. Raises `Unavailable`, also as long as nobody has made one."""
     rows = await database.fetch(FIND_CODE_KEYS)
     legacy = await database.fetch_one(FIND_LEGACY_KEY)
-    signing = [row["id"] for row in rows if row["may_sign"]]
-    if not signing:
+    if not rows:
         raise Unavailable("the database has no key for codes yet: run `flash migrate`")
-    return CodeKeys({row["id"]: row["value"] for row in rows}, signing[-1], None if legacy is None else legacy["value"])
+    keys = {row["id"]: row["value"] for row in rows}
+    return CodeKeys(keys, rows[_signing(rows)]["id"], None if legacy is None else legacy["value"])
+
+
+def _signing(rows: Sequence[Row]) -> int:
+    """The place of the key that signs. If the database's clock was set back, the oldest one does meanwhile."""
+    return max((n for n, row in enumerate(rows) if row["may_sign"]), default=0)
 
 
 async def with_session(url: str, function: Callable[[Session], Awaitable[T]]) -> T:
@@ -111,7 +116,7 @@ async def with_session(url: str, function: Callable[[Session], Awaitable[T]]) ->
 async def list_code_keys(session: Session) -> list[CodeKeyInfo]:
     """All tag keys, the oldest first."""
     rows = await session.fetch(FIND_CODE_KEYS)
-    signing = max((n for n, row in enumerate(rows) if row["may_sign"]), default=-1)
+    signing = _signing(rows) if rows else -1
     return [
         CodeKeyInfo(row["id"], row["made_at"], row["signs_from"], n == signing, n > signing)
         for n, row in enumerate(rows)
@@ -126,7 +131,10 @@ async def rotate_code_key(session: Session) -> int:
     async with session.transaction():
         await session.execute(_LOCK_CODE_KEYS)
         taken = {row["id"] for row in await session.fetch(FIND_CODE_KEYS)}
-        free = next((id for id in range(1, KEY_ID_MAX + 1) if id not in taken), None)
+        # After the last one, and from the beginning only when those are used up: a process that the database has not
+        # reached for a while would take a code with the id of a retired key, whose value it still has, for a forgery.
+        ids = [*range(max(taken, default=0) + 1, KEY_ID_MAX + 1), *range(1, KEY_ID_MAX + 1)]
+        free: int | None = next((id for id in ids if id not in taken), None)
         if free is None:
             raise OperatorError(f"there are {KEY_ID_MAX} keys already: retire some with `flash keys retire ID`")
         await session.execute(ADD_CODE_KEY, free, secrets.token_bytes(KEY_BYTES), SIGNS_AFTER_SECONDS)

@@ -2,7 +2,8 @@
 
 Who makes sales, and with which settings, stands in one row of PostgreSQL, which is read and written in the transaction
 that makes them. A process takes that row when its holder's time is over, by the database's clock. The settings are
-those of the process that started last: each records its own once, when it starts, and all follow what stands recorded.
+those of the process that started last: each records its own, with the time of its start, and all follow what stands
+recorded. That is repeated, since a database that remembers less may have forgotten it.
 So a process that started earlier never discards a sale for its own settings, and one that was deposed makes nothing.
 """
 
@@ -95,7 +96,6 @@ class SaleSchedule:
         self._lease_seconds = lease_seconds
         self._token = secrets.token_bytes(16)
         self._started: tuple[Settings, datetime] | None = None
-        self._recorded: Settings | None = None
         self._followed: Settings | None = None
 
     async def prepare_sales(self, period_seconds: int, size: int, user_limit: int) -> tuple[list[SaleId], float]:
@@ -104,8 +104,8 @@ class SaleSchedule:
         Returns the sales that were made, and the seconds until the next boundary or until another process's right
         ends. Other settings than before count as a new start. Raises `Unavailable` or `OutcomeUnknown`.
         """
-        await self._record_once((period_seconds, size, user_limit))
-        prepared = await self._database.run(_prepare_sales, self._token, self._lease_seconds)
+        started = await self._start((period_seconds, size, user_limit))
+        prepared = await self._database.run(_prepare_sales, started, self._token, self._lease_seconds)
         self._note(prepared.settings)
         return prepared.made, prepared.ask_again_seconds
 
@@ -113,16 +113,13 @@ class SaleSchedule:
         """Let another process take over at once. Raises `Unavailable` or `OutcomeUnknown`."""
         await self._database.write(RELEASE_SCHEDULER, self._token)
 
-    async def _record_once(self, settings: Settings) -> None:
-        if self._recorded == settings:
-            return
-        # The time is read once, so that a repeated attempt does not overrule whoever has started in between.
+    async def _start(self, settings: Settings) -> tuple[Settings, datetime]:
+        """Our settings, and since when. The time is read once, or we would overrule whoever has started in between."""
         if self._started is None or self._started[0] != settings:
             row = await self._database.fetch_one(START_TIME)
             assert row is not None
             self._started = settings, row[0]
-        await self._database.write(RECORD_SETTINGS, self._started[1], *settings)
-        self._recorded = settings
+        return self._started
 
     def _note(self, followed: Settings | None) -> None:
         """Log it when we begin or cease to make sales, and when they are made with settings that are not ours."""
@@ -131,18 +128,24 @@ class SaleSchedule:
                 log.warning("another process makes the sales now")
             elif self._followed is None:
                 log.info("leading the sale scheduler")
-            if followed is not None and followed != self._recorded:
+            ours = None if self._started is None else self._started[0]
+            if followed is not None and followed != ours:
                 log.warning(
                     "sales are made with the period, size and user limit of a process that started later: %s, not %s",
                     followed,
-                    self._recorded,
+                    ours,
                 )
         self._followed = followed
 
 
-async def _prepare_sales(session: Session, token: bytes, lease_seconds: float) -> _Prepared:
+async def _prepare_sales(
+    session: Session, started: tuple[Settings, datetime], token: bytes, lease_seconds: float
+) -> _Prepared:
+    settings, started_at = started
     async with session.transaction():
         await session.execute(LOCK_SCHEDULE, _SCHEDULE_LOCK)
+        # Each time: the database may have been replaced by one that has forgotten them.
+        await session.execute(RECORD_SETTINGS, started_at, *settings)
         taken = await session.fetchrow(TAKE_SCHEDULER, token, lease_seconds)
         if taken is None:
             return _Prepared([], await session.fetchval(HOLDER_ENDS_IN), None)

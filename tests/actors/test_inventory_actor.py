@@ -273,12 +273,14 @@ async def test_codes_expire_by_the_databases_clock_as_time_goes_by(mock_clock: M
         stage.ask(1)
         await wait_all_tasks_blocked()
         mock_clock.jump(2)
+        stage.store.now += timedelta(seconds=2)
         stage.ask(2)
         await wait_all_tasks_blocked()
         assert stage.log[3] == Refused(Refusal.INVALID_CODE)
         stage.store.now = NOON  # the database's clock was set back
         stage.ask(3)
         await wait_all_tasks_blocked()
+        assert kinds(stage.log[-3:]) == [[], [3], Sold], "the first batch after that is not told a no that is not true"
         stage.ask(2)
         await wait_all_tasks_blocked()
         assert kinds(stage.log[-2:]) == [[2], Sold]

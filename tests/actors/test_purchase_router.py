@@ -98,9 +98,9 @@ async def test_a_sale_heard_of_as_sold_out_is_remembered_until_the_next_look_at_
     await site.cache.refresh()
     assert await site.router.ask(Command(code, RequestId("key:a"))) == SOLD_OUT
     assert site.cache.has(ONE)
+    await site.sell(code)
     await site.router.ask(Command(code, RequestId("key:a")))
     assert len(site.leader.asked) == 1
-    await site.sell(code)
     await site.cache.refresh()
     assert site.cache.has(ONE)
     assert not site.cache._heard, "what the database shows need not be remembered"
@@ -115,6 +115,16 @@ async def test_a_sale_that_the_database_shows_as_unsold_is_sold_again() -> None:
     await site.cache.refresh()
     assert not site.cache.has(ONE)
     await site.router.ask(Command(code, RequestId("key:a")))
+    assert len(site.leader.asked) == 1
+
+
+async def test_a_sale_that_has_items_again_is_not_called_sold_out_before_the_next_look() -> None:
+    """The database was replaced a moment ago by one that lacks the last sales."""
+    site = Site(outcome=Refused(Refusal.ITEM_SOLD))
+    await site.database.prepare_sales(3600, 1, 1)
+    code = await site.issue(1)
+    site.cache.add(ONE)
+    assert await site.router.ask(Command(code, RequestId("key:a"))) != SOLD_OUT
     assert len(site.leader.asked) == 1
 
 

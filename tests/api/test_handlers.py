@@ -12,6 +12,7 @@ import trio
 
 from flash import catalog
 from flash.actors.disk_space import SHED_SECONDS
+from flash.api.caching import PageCache, encoded
 from flash.codes import KEY_BYTES
 from flash.domain import (
     Attempt,
@@ -492,3 +493,11 @@ async def test_on_a_low_disk_checkouts_are_refused_and_purchases_are_tried_and_h
     await shop.disk.measure()
     assert (await shop.request("GET", "/health")).status == 200
     assert (await shop.request("POST", "/checkout?user_id=ann&id=101")).status == 200
+
+
+def test_pages_that_are_nearly_empty_count_for_what_they_cost() -> None:
+    cache = PageCache(bytes_max=100_000)
+    page = encoded(b'{"items":[],"next":null}')
+    for after in range(10_000):
+        cache.put((1, after), 1, page)
+    assert sum(cache.get((1, after), 1) is not None for after in range(10_000)) < 200

@@ -377,6 +377,21 @@ async def test_a_scheduler_that_was_deposed_makes_nothing_and_one_that_released_
         assert (await two.schedule.prepare_sales(period, 5, 10))[0] == [2]
 
 
+@pytest.mark.parametrize(
+    "forget",
+    ["DELETE FROM scheduler", "UPDATE scheduler SET configured_at = '2020-01-01', size = 3, expires_at = '-infinity'"],
+)
+async def test_a_database_that_has_forgotten_the_settings_is_told_again(postgres: str, forget: str) -> None:
+    """It was replaced by one from before the last start. No restart is needed."""
+    period = _quiet_period()
+    async with two_pools(postgres) as (connection, (one, _)):
+        await one.schedule.prepare_sales(period, 5, 10)
+        await rows(connection, "DELETE FROM sales")
+        await rows(connection, forget)
+        assert len((await one.schedule.prepare_sales(period, 5, 10))[0]) == 2
+        assert [row[0] for row in await rows(connection, "SELECT stock FROM sales")] == [5, 5]
+
+
 async def test_making_sales_costs_the_same_after_a_hundred_thousand_of_them(postgres: str) -> None:
     fill = """
     INSERT INTO sales (id, starts_at, first_item_id, stock, user_limit, sold, sold_out_at)

@@ -11,7 +11,9 @@ import orjson
 import pytest
 import trio
 
+from flash.domain import COMMAND_LIFE_SECONDS_MAX
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
+from flash.http import problems
 from flash.http.asgi import BODY_PIECES_MAX, App, Message
 from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import Request, Response, json_response
@@ -272,6 +274,8 @@ async def _retries(error: FlashError, times: int) -> set[int]:
 async def test_retry_after_grows_with_the_estimate_and_is_jittered(
     kind: type[FlashError], seconds: float | None, least: int, most: int
 ) -> None:
+    if kind is OutcomeUnknown and seconds == 1e9:
+        least, most = problems.OUTCOME_SECONDS_MAX, problems.OUTCOME_SECONDS_MAX * 3 // 2 + 1
     error = kind("x")
     error.retry_after_seconds = seconds
     seen = await _retries(error, 200)
@@ -349,3 +353,9 @@ async def test_a_websocket_is_rejected() -> None:
 
     await make_app()({"type": "websocket"}, receive, send)
     assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+def test_the_retry_after_of_an_unknown_outcome_covers_the_longest_life_that_settings_allow() -> None:
+    longest = COMMAND_LIFE_SECONDS_MAX + 4 * 60  # and the longest time-outs of both stores, see `flash.processes.web`
+    headers = dict(problems.OUTCOME_UNKNOWN.after(longest).headers)
+    assert int(headers[b"retry-after"]) >= longest

@@ -470,6 +470,24 @@ async def test_who_is_told_that_nobody_knows_is_told_when_the_receipt_will(mock_
         assert retry_after(world, 4) == pytest.approx(TIMEOUT_SECONDS - 1.0 + SETTLE_SECONDS), "a stop"
 
 
+async def test_a_receipt_is_final_only_when_the_whole_entry_has_expired(mock_clock: MockClock) -> None:
+    """What waited in the outbox behind a slow Redis lives as long as the last command that went with it."""
+    async with a_world(mock_clock) as world:
+        thaw = world.freeze()
+        await world.ask(1)
+        await world.ask(2)
+        await world.advance(1.5)
+        await world.ask(3)
+        world.sender.faults.heal()
+        thaw()
+        await world.advance(TIMEOUT_SECONDS - 1.5 + 0.1)
+        _, (_, entry_id, batch) = world.leader.entries()
+        assert [number for number, _ in batch.commands] == [2, 3]
+        decided_until = (int(entry_id.partition(b"-")[0]) + batch.ttl_ms) / 1000
+        now = world.redis._now_ms() / 1000
+        assert retry_after(world, 2) >= decided_until - now + SETTLE_SECONDS - 0.01
+
+
 async def test_what_a_frozen_redis_adds_late_has_expired_by_then(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         thaw = world.freeze()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import trio
 
 from flash import bridge
+from flash.errors import Unavailable
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.stores.disk import DatabaseDisk, _free_bytes
 from flash.stores.migration import migrate
@@ -69,6 +71,16 @@ async def test_below_the_minimum_checkouts_are_refused_and_health_says_so(
             health = await client.get("/health")
             assert (health.status, health.json()["disk"]) == (503, "low")
             assert (await client.get("/readyz")).status == 200
+
+
+async def test_an_error_that_passes_does_not_end_the_watch(postgres_server: EmbeddedPostgres, postgres: str) -> None:
+    async with bridge.open_loop(), open_postgres(postgres, connections_max=1, timeout_seconds=5, name="t") as database:
+        disk = DatabaseDisk(database)
+        assert await disk.free_bytes() is not None
+        await database.administer(lambda session: session.execute("DEALLOCATE ALL"))  # as a pooler resets a session
+        with suppress(Unavailable):
+            await disk.free_bytes()
+        assert await disk.free_bytes() is not None
 
 
 @pytest.fixture

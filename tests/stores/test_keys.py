@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from flash import bridge
 from flash.actors.code_keys import CodeKeyRing
@@ -59,7 +60,7 @@ async def test_a_key_is_retired_only_when_it_signs_no_more(postgres: str) -> Non
         assert [(key.id, key.is_signing, key.is_next) for key in await stores.database.run(list_code_keys)] == [
             (2, True, False)
         ]
-        assert await stores.database.run(rotate_code_key) == 1, "the number is free again"
+        assert await stores.database.run(rotate_code_key) == 3, "a number is used again only when all are used up"
 
 
 async def test_twenty_rotations_at_once_make_twenty_keys(postgres: str) -> None:
@@ -75,6 +76,14 @@ async def test_a_database_without_keys_is_not_ready(postgres: str) -> None:
         await run_sql(postgres, "DELETE FROM code_keys")
         with pytest.raises(Unavailable, match="flash migrate"):
             await read_code_keys(stores.database)
+
+
+async def test_a_clock_that_was_set_back_leaves_a_key_to_sign_with(postgres: str) -> None:
+    async with opened(postgres) as stores:
+        await run_sql(postgres, "UPDATE code_keys SET signs_from = now() + interval '1 h'")
+        assert (await read_code_keys(stores.database)).signing_id == 1
+        (info,) = await stores.database.administer(list_code_keys)
+        assert info.is_signing
 
 
 async def test_a_process_asks_for_a_key_that_it_does_not_know_but_not_for_every_forgery() -> None:
@@ -99,6 +108,24 @@ async def test_a_process_asks_for_a_key_that_it_does_not_know_but_not_for_every_
     for _ in range(50):
         assert await ring.open(forged) is None
     assert looks == 2
+
+
+async def test_a_crowd_of_forgeries_costs_one_look() -> None:
+    known = CodeKeys({1: b"k" * 32}, 1)
+    forged, looks = Codes(CodeKeys({3: b"f" * 32}, 3)).seal(a_code(5)), 0
+
+    async def read() -> CodeKeys:
+        nonlocal looks
+        looks += 1
+        await wait_all_tasks_blocked()
+        return known
+
+    ring = CodeKeyRing(Codes(known), read, seconds=5)
+    ring._looked_at -= 10
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(ring.open, forged)
+    assert looks == 1
 
 
 async def test_keys_are_rotated_by_command_while_a_cluster_sells(postgres: str, valkey: EmbeddedValkey) -> None:

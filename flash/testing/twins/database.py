@@ -216,7 +216,8 @@ class DatabaseTwin:
         row, sale = self._row(code), self._sales.get(code.sale_id)
         sold = None if sale is None else sale.purchases.get(code.item_id)
         purchase = sold[1] if sold is not None and self._receipt_key(sold[1]) == receipt_key(code) else None
-        return Redemption(row is not None and row.attempted_at >= self.now() - self._code_ttl, purchase)
+        is_sold_out = sale is not None and sale.sold_out_at is not None
+        return Redemption(row is not None and row.attempted_at >= self.now() - self._code_ttl, purchase, is_sold_out)
 
     def _receipt_key(self, purchase: Purchase) -> ReceiptKey:
         return purchase.checkout_id, purchase.item_id, self.digest_user(purchase.user_id)
