@@ -10,7 +10,6 @@ it was before, and would make it swing.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 
 from flash.actors.fair_shares import UserShares
 from flash.domain import SaleId
@@ -27,18 +26,6 @@ _FORGET_SECONDS = 5.0
 _SALES_MAX = 1_024
 """Windows that are remembered of sales in which nothing waits."""
 _RETRY_SECONDS_MAX = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class LeaderLoad:
-    """What a leader says of itself with its replies: commands that wait for it, and how many it decides in a second."""
-
-    waiting: int
-    per_second: float
-
-    @property
-    def wait_seconds(self) -> float:
-        return self.waiting / self.per_second if self.per_second > 0 else 0.0
 
 
 class Ticket:
@@ -97,11 +84,6 @@ class Admission:
         self._waiting += 1
         return Ticket(self, window, user, window.enter(now), now)
 
-    def hear(self, sale_id: SaleId, load: LeaderLoad, now: float) -> None:
-        """Note what a leader said with its replies."""
-        if window := self._windows.get(sale_id):
-            window.hear(load, now)
-
     def _leave(self, window: SaleWindow, user: Hashable | None) -> None:
         self._waiting -= 1
         if user is not None:
@@ -136,7 +118,6 @@ class SaleWindow:
         self._adjusted_at = -1.0
         self._heard_at = -1.0
         self._busy_since = 0.0
-        self._drained_at = 0.0
         self._admitted = 0
         self._peak = 0
         self._refused_share = 0.0
@@ -147,11 +128,7 @@ class SaleWindow:
             return True
         # `_blocked_seconds` without its two calls of `max`: this runs for every command
         since = now - self._wait_max_seconds
-        return (
-            self.waiting < self.size
-            and (self._heard_at >= since or self._busy_since >= since)
-            and self._drained_at <= now + self._wait_max_seconds
-        )
+        return self.waiting < self.size and (self._heard_at >= since or self._busy_since >= since)
 
     def enter(self, now: float) -> int:
         """Take one in; return how many wait then."""
@@ -174,9 +151,6 @@ class SaleWindow:
             self.size = PROBES  # it waited all its life while nobody was answered: the sale has no leader
             self._wait_seconds, self._adjusted_at = waited, now
 
-    def hear(self, load: LeaderLoad, now: float) -> None:
-        self._drained_at = now + load.wait_seconds
-
     def retry_seconds(self, now: float) -> float:
         """When to try again: how long it would take at the present rate to serve the refused as well. At least 1."""
         wait = max(self._wait_seconds, self._blocked_seconds(now))
@@ -184,9 +158,8 @@ class SaleWindow:
         return max(1.0, wait * (1.0 + refused_share))
 
     def _blocked_seconds(self, now: float) -> float:
-        """The wait that is known without an answer: nobody has been answered for so long, or the leader said so."""
-        silent = now - max(self._heard_at, self._busy_since) if self.waiting else 0.0
-        return max(silent, self._drained_at - now)
+        """The wait that is known without an answer: nobody has been answered for so long."""
+        return now - max(self._heard_at, self._busy_since) if self.waiting else 0.0
 
     def _adjust(self, rank: int, waited: float, now: float) -> None:
         """Scale by what a command waited that came after the last scaling: at most to half, at most to twice."""

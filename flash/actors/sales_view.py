@@ -42,6 +42,8 @@ STALE_MAX_SECONDS = 5.0
 _LOAD_ITEMS_PER_SECOND = 20_000
 LOAD_PAUSE_MAX_SECONDS = 3.0
 """How many sold items a second may be read again, so that a very large sale is looked through less often."""
+LOADS_SECONDS = 0.5
+"""After so long the next look comes before any more sales are read again."""
 _SOLD_OUT_MAX = 1_024
 """Rows that are kept of sales that are sold out."""
 _READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS = 4, 512, 2.0
@@ -143,9 +145,14 @@ class SalesView:
             return
         await trio.sleep(FEED_SECONDS)
         self._note_complete(began_at)
-        for shown in [shown for shown in self._newest_first if not shown.is_complete]:
-            if trio.current_time() >= shown.loads_again_at:
+        # Those that waited longest come first, among equals the newest. When a host dies, all its sales may be in doubt
+        # at once: the rest is left to the next look, or what is known of all would grow too old to be shown.
+        for shown in sorted(self._newest_first, key=lambda one: one.known_at):
+            if not shown.is_complete and trio.current_time() >= shown.loads_again_at:
                 await self._load(shown)
+                if trio.current_time() >= began_at + LOADS_SECONDS:
+                    self.doubt()
+                    break
 
     async def _find_new(self, look: SalesLook) -> dict[SaleId, ShownSale]:
         """The sales that are not shown yet, or were made anew with other settings, with what is sold of them."""

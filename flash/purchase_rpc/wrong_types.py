@@ -1,4 +1,5 @@
 """What to do when a key of ours holds no stream, because somebody has written over it: move it aside and go on.
+So does a stream to which somebody has added an entry with the last possible id: it takes none any more.
 
 One such key fails every command and every read that it is part of, so it would stop all sales of a process. Only
 commands that may be performed twice go through here: a command added twice is decided once, by its request id.
@@ -18,6 +19,7 @@ log = logging.getLogger(__name__)
 
 _KEPT_MS = 7 * 86_400_000
 """How long what was moved is kept for somebody to look at."""
+_LAST_ID = b"%d-%d" % (2**64 - 1, 2**64 - 1)
 
 
 async def execute(link: StreamLink, *commands: RedisCommand) -> list[Any]:
@@ -34,11 +36,18 @@ async def execute(link: StreamLink, *commands: RedisCommand) -> list[Any]:
 
 
 async def move_aside(link: StreamLink, keys: Iterable[str]) -> None:
-    """Rename those of `keys` that hold something else than a stream. Raises `Unavailable` or `OutcomeUnknown`."""
+    """Rename those of `keys` that hold no stream, or one that is full. Raises `Unavailable` or `OutcomeUnknown`."""
     keys = list(keys)
     kinds = await link.execute(*(("TYPE", key) for key in keys))
     for key, kind in zip(keys, kinds, strict=True):
-        if kind not in (b"stream", b"none"):
-            aside = f"{key}:wrong_type"
-            await link.execute(("RENAME", key, aside), ("PEXPIRE", aside, _KEPT_MS))
-            log.error("somebody has written a %s into %s: moved it to %s", kind.decode(), key, aside)
+        if kind == b"none" or (kind == b"stream" and not await _is_full(link, key)):
+            continue
+        aside = f"{key}:wrong_type"
+        await link.execute(("RENAME", key, aside), ("PEXPIRE", aside, _KEPT_MS))
+        log.error("somebody has written a %s into %s: moved it to %s", kind.decode(), key, aside)
+
+
+async def _is_full(link: StreamLink, key: str) -> bool:
+    """Whether the stream has given its last id away. Some entries may be gone again, so they do not tell."""
+    (flat,) = await link.execute(("XINFO", "STREAM", key))
+    return bool(dict(zip(flat[::2], flat[1::2], strict=True))[b"last-generated-id"] == _LAST_ID)

@@ -78,11 +78,14 @@ class SoldSubscriber:
         """What has come after the last entry. Waits up to a second.
 
         `checks_place`: see first whether the last entry is still there. A Redis that has lost its data may give lower
-        ids than those that were read, and nothing would ever come after them.
+        ids than those that were read, and nothing would ever come after them. Nor would anything on a server that was
+        demoted and cut off, which goes on answering reads: it refuses the write that changes nothing.
         """
-        if checks_place and self._last != _BEGINNING:
-            (found,) = await self._link.execute(("XRANGE", self._key, self._last, self._last))
-            if not found:
+        if checks_place:
+            _, found = await self._link.execute(
+                ("XDEL", self._key, "0-1"), ("XRANGE", self._key, self._last, self._last)
+            )
+            if not found and self._last != _BEGINNING:
                 self._last = _BEGINNING
                 self._doubt()
         read: RedisCommand = ("XREAD", "COUNT", _READ_ENTRIES, "BLOCK", _READ_BLOCK_MS, "STREAMS", self._key)

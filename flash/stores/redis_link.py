@@ -32,7 +32,10 @@ class _Replaced(Exception):
 
 
 class WrongType(OutcomeUnknown):
-    """A key holds something else than a command expects. The commands around it were performed."""
+    """A key holds something else than a command expects, or a stream that takes no entry any more.
+
+    The commands around it were performed.
+    """
 
 
 class RedisLink:
@@ -189,7 +192,8 @@ def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
 
 def refusal(error: str) -> OutcomeUnknown:
     """What to raise for an error among the answers."""
-    return (WrongType if error.startswith("WRONGTYPE") else OutcomeUnknown)(f"Redis refused: {error}")
+    is_spoilt = error.startswith("WRONGTYPE") or "exhausted the last possible ID" in error
+    return (WrongType if is_spoilt else OutcomeUnknown)(f"Redis refused: {error}")
 
 
 Entries = list[tuple[bytes, dict[bytes, bytes]]]

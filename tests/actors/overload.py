@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from random import Random
 
-from flash.actors.admission import Admission, LeaderLoad, Ticket
+from flash.actors.admission import Admission, Ticket
 from flash.actors.fair_shares import UserShares
 from flash.domain import SaleId
 from flash.errors import Overloaded
@@ -67,10 +67,6 @@ class Leader:
             self.busy_until = now + self.fixed_seconds + each * len(self.batch)
         return decided
 
-    @property
-    def load(self) -> LeaderLoad:
-        return LeaderLoad(len(self.queue), self.per_second)
-
 
 @dataclass
 class Overload:
@@ -78,7 +74,6 @@ class Overload:
 
     webs: int
     admits: bool = True
-    tells_load: bool = False
     user_slots: int = 64
     seed: int = 7
     leaders: dict[SaleId, Leader | None] = field(default_factory=lambda: {SaleId(1): Leader()})
@@ -145,7 +140,7 @@ class Overload:
         self.now += STEP
         for sale, leader in self.leaders.items():
             if leader is not None and (decided := leader.step(self.now)):
-                self._at(self.now + TRANSPORT, lambda s=sale, d=decided, load=leader.load: self._reply(s, d, load))  # type: ignore[misc]
+                self._at(self.now + TRANSPORT, lambda s=sale, d=decided: self._reply(s, d))  # type: ignore[misc]
         while self._events and self._events[0][0] <= self.now:
             heappop(self._events)[2]()
 
@@ -172,10 +167,7 @@ class Overload:
         if (leader := self.leaders[sale]) is not None:
             self._at(self.now + TRANSPORT, lambda: leader.queue.append(call))
 
-    def _reply(self, sale: SaleId, decided: list[Call], load: LeaderLoad) -> None:
-        if self.tells_load:
-            for web in {call.web for call in decided}:
-                self._admissions[web].hear(sale, load, self.now)
+    def _reply(self, sale: SaleId, decided: list[Call]) -> None:
         for call in decided:
             if call.is_given_up:
                 self.too_late += 1

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from flash.actors.admission import PROBES, Admission, LeaderLoad, Ticket, jittered
+from flash.actors.admission import PROBES, Admission, Ticket, jittered
 from flash.actors.admitting import AdmittingCheckouts, AdmittingLeader
 from flash.actors.batch_wait import BatchDuration, BatchWait
 from flash.actors.batcher import Batcher
@@ -95,17 +95,6 @@ def test_silence_closes_a_window_before_anything_has_timed_out() -> None:
     with pytest.raises(Overloaded) as caught:
         admission.admit(ONE, None, 3.0)
     assert (caught.value.retry_after_seconds or 0) > 3
-
-
-def test_a_leader_that_says_its_queue_is_long_is_believed_until_it_must_have_drained() -> None:
-    admission = an_admission()
-    for _ in range(PROBES):
-        admission.admit(ONE, None, 0.0)
-    admission.hear(ONE, LeaderLoad(4_000, 2_000.0), 0.1)
-    with pytest.raises(Overloaded):
-        admission.admit(ONE, None, 0.2)
-    admission.hear(ONE, LeaderLoad(100, 2_000.0), 0.3)
-    admission.admit(ONE, None, 0.3)
 
 
 def test_sick_sales_leave_room_however_many_there_are() -> None:

@@ -138,6 +138,29 @@ async def test_no_read_of_an_unsold_sale_asks_the_database(autojump_clock: MockC
     assert rows.asked == []
 
 
+async def test_many_sales_that_are_read_again_do_not_make_the_others_too_old(autojump_clock: MockClock) -> None:
+    class SlowRows(Rows):
+        async def sold_items(self, sale_id: SaleId, after: ItemId) -> list[ItemId]:
+            await trio.sleep(0.01)
+            return await super().sold_items(sale_id, after)
+
+    rows = SlowRows(502)
+    rows.sell(*range(1, 500 * STOCK, STOCK))
+    view = SalesView(rows)
+    await view.refresh()
+    await view.refresh()
+    rows.tokens = dict.fromkeys(rows.sold, b"successor")  # the host that led them all has died
+    oldest = 0.0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(view.run)
+        for _ in range(150):
+            await trio.sleep(0.1)
+            oldest = max(oldest, view.age_seconds)
+        nursery.cancel_scope.cancel()
+    assert oldest < 2
+    assert all(view.items_age_seconds(sale_id) < STALE_MAX_SECONDS for sale_id in rows.sold)
+
+
 async def test_a_sale_opens_by_the_clock_without_a_look(mock_clock: MockClock) -> None:
     rows = Rows(2)
     view = SalesView(rows)

@@ -103,6 +103,19 @@ async def test_keys_of_the_wrong_type_cost_a_moment_and_no_purchase(postgres: st
         assert (await cluster.term_of())[0] <= epoch + 1, "only the lease may have ended a term"
 
 
+@pytest.mark.parametrize("kind", ["inbox", "replies"])
+async def test_a_stream_at_its_last_id_costs_a_moment_and_no_purchase(
+    kind: str, postgres: str, valkey: EmbeddedValkey
+) -> None:
+    async with crowded_sale(postgres, valkey) as (_, crowd):
+        deployment = await deployment_of(postgres)
+        with redis.from_url(valkey.url) as stranger:
+            (replies,) = stranger.scan_iter(deployment.key("{web:*"))
+            key = messages.inbox_key(deployment, ONE) if kind == "inbox" else replies.decode()
+            stranger.xadd(key, {"x": "y"}, id=f"{2**64 - 1}-{2**64 - 1}")
+            await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
+
+
 async def test_a_404_after_retry_after_is_final_although_redis_was_frozen_with_the_command_in_it(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:

@@ -219,3 +219,14 @@ async def test_what_comes_after_a_redis_that_was_away_is_heard(valkey: EmbeddedV
         async with a_link(valkey) as reader.link:
             await reader.add(batch(2, 2))
             await until(lambda: batch(2, 2) in reader.heard)
+
+
+async def test_a_quiet_reader_leaves_a_redis_that_was_demoted(valkey: EmbeddedValkey) -> None:
+    async with reading(lambda: RedisLink(valkey.url, timeout_seconds=0.5)) as reader:
+        await reader.add(batch(1, 1))
+        await until(lambda: reader.heard)
+        await reader.link.execute(("REPLICAOF", "127.0.0.1", "1"))
+        try:
+            await until(lambda: reader.doubts, seconds=5)
+        finally:
+            await reader.link.execute(("REPLICAOF", "NO", "ONE"))

@@ -145,6 +145,11 @@ class RedisTwin:
         self._wake()
         return _text(stream.last)
 
+    def _xinfo(self, what: bytes, key: bytes) -> list[Any]:
+        if what.upper() != b"STREAM" or self._find(key) is None:
+            raise CommandRefused("ERR no such key")
+        return [b"last-generated-id", _text(self._stream(key).last)]
+
     def _xdel(self, key: bytes, *ids: bytes) -> int:
         stream, gone = self._stream(key), {_id(id) for id in ids}
         before = len(stream.entries)
@@ -201,6 +206,7 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "TYPE": RedisTwin._type,
     "XADD": RedisTwin._xadd,
     "XDEL": RedisTwin._xdel,
+    "XINFO": RedisTwin._xinfo,
     "XLEN": RedisTwin._xlen,
     "XRANGE": RedisTwin._xrange,
     "XREAD": RedisTwin._xread,
