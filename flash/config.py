@@ -113,10 +113,12 @@ class Config:
     )
 
     rate_per_address: float = rate(
-        "FLASH_RATE_PER_ADDRESS", "checkouts and purchases a second of one client address; 0 is no limit"
+        "FLASH_RATE_PER_ADDRESS",
+        "checkouts and purchases a second of one client address, in each web process; 0 is no limit",
     )
     rate_per_user: float = rate(
-        "FLASH_RATE_PER_USER", "checkouts, and as many purchases, a second of one user; 0 is no limit"
+        "FLASH_RATE_PER_USER",
+        "checkouts, and as many purchases, a second of one user, in each web process; 0 is no limit",
     )
     trusted_proxies: str = setting(
         "FLASH_TRUSTED_PROXIES",
@@ -144,7 +146,9 @@ class Config:
         "builtin",
         "which HTTP/1.1 server plain connections get: the built-in one, or Hypercorn's",
     )
-    connections_max: int = whole("FLASH_CONNECTIONS_MAX", 12_000, 1, 1_000_000, "client connections open at once")
+    connections_max: int = whole(
+        "FLASH_CONNECTIONS_MAX", 12_000, 1, 1_000_000, "client connections open at once in one web process"
+    )
     idle_seconds: float = seconds("FLASH_IDLE_SECONDS", 60.0, 0.1, 3600, "how long a connection may be idle")
     head_seconds: float = seconds(
         "FLASH_HEAD_SECONDS", 10.0, 0.1, 600, "how long a request line and its headers may take to arrive"

@@ -134,6 +134,8 @@ class SaleWindow:
         """Take one in; return how many wait then."""
         if not self.waiting:
             self._busy_since = now
+            if now - self._adjusted_at >= _FORGET_SECONDS:  # what it was like before says nothing any more
+                self.size = max(self.size, self._first_size)
         self.waiting += 1
         self._admitted += 1
         if self.waiting > self._peak:

@@ -30,9 +30,11 @@ from flash.http.message import Request, Response, json_response
 from flash.http.parameters import InvalidParameter
 from flash.http.problems import problem
 
+# A receipt is its buyer's, and a 404 that a cache kept would outlive the purchase (RFC 9110, 15.5.5).
+_NO_STORE = ((b"cache-control", b"no-store"),)
 # One answer for a code that is missing, malformed, forged, unknown or expired: a forger learns nothing from it.
 _INVALID_CODE = problem(400, "invalid_code", "Invalid or expired code")
-_NOT_PURCHASED = problem(404, "not_purchased", "Nothing has been bought with this code yet")
+_NOT_PURCHASED = problem(404, "not_purchased", "Nothing has been bought with this code yet", headers=_NO_STORE)
 _KEY_REUSED = problem(422, "idempotency_key_reused", "The Idempotency-Key has been used with another code")
 
 _request_names = RequestNames()
@@ -84,7 +86,7 @@ class PurchaseHandlers:
             return _INVALID_CODE
         redemption = await self._purchases.find(code)
         if redemption.purchase is not None:
-            return json_response(200, _receipt_json(code.sale_id, redemption.purchase))
+            return json_response(200, _receipt_json(code.sale_id, redemption.purchase), _NO_STORE)
         return _NOT_PURCHASED if redemption.is_valid else _INVALID_CODE
 
     async def _open(self, text: str) -> Code | None:

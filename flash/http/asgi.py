@@ -17,7 +17,7 @@ from typing import Any
 
 import trio
 
-from flash.errors import OutcomeUnknown, Overloaded, RateLimited, Unavailable
+from flash.errors import OutcomeUnknown, Overloaded, RateLimited, StorageFull, Unavailable
 from flash.http import problems
 from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
@@ -77,6 +77,8 @@ class App:
             return problems.rate_limited(error.retry_after_seconds)
         except Overloaded as error:
             return problems.OVERLOADED.after(error.retry_after_seconds)
+        except StorageFull as error:
+            return problems.NO_ROOM.after(error.retry_after_seconds)
         except Unavailable as error:
             return problems.UNAVAILABLE.after(error.retry_after_seconds)
         except OutcomeUnknown as error:

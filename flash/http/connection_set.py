@@ -20,8 +20,11 @@ SWEEP_SECONDS = 0.05
 """How late a passed deadline may be noticed."""
 
 
-_DESCRIPTORS_KEPT = 100
-"""Descriptors for everything but clients: stores, listeners, refusals. At most half of what the process may have."""
+_DESCRIPTORS_KEPT = 200
+"""Descriptors for everything but clients: stores, listeners, and those whom `accepting` has just taken or refuses.
+
+At most half of what the process may have.
+"""
 
 
 class Member(Protocol):

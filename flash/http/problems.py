@@ -104,6 +104,7 @@ BODY_TOO_SLOW = problem(408, "body_too_slow", "The request body did not arrive i
 BODY_BROKEN = invalid_request("The request body is not well formed")
 INTERNAL_ERROR = problem(500, "internal_error", "Something went wrong here; it has been logged")
 OVERLOADED = TryLater("overloaded", "Too many requests are waiting; nothing was started")
+NO_ROOM = TryLater("unavailable", "Nothing new is recorded for now, because the disk runs low; try again later")
 UNAVAILABLE = TryLater("unavailable", "A store could not be reached; try again")
 OUTCOME_UNKNOWN = TryLater(
     "outcome_unknown",

@@ -148,6 +148,8 @@ async def retire_code_key(session: Session, id: int) -> None:
         known = {key.id: key for key in await list_code_keys(session)}
         if id not in known:
             raise OperatorError(f"there is no key {id}: `flash keys` lists them")
-        if known[id].is_signing or known[id].is_next:
-            raise OperatorError(f"key {id} signs new codes: run `flash keys rotate` first, and wait until it has")
+        if known[id].is_next:
+            raise OperatorError(f"key {id} will sign new codes from {known[id].signs_from:%T %Z}: wait until then")
+        if known[id].is_signing:
+            raise OperatorError(f"key {id} signs new codes: run `flash keys rotate`, and wait until another one does")
         await session.execute(DELETE_CODE_KEY, id)

@@ -260,3 +260,14 @@ async def test_one_users_checkouts_leave_room_for_others(autojump_clock: MockClo
         nursery.start_soon(ask, Attempt(UserId("ann"), ItemId(1)))
         nursery.start_soon(ask, MalformedAttempt(b"?"))
     assert sorted(outcomes) == ["recorded"] * 10 + ["refused for 1 s"] * 2
+
+
+def test_a_sale_that_was_idle_since_its_leader_died_begins_with_a_whole_window() -> None:
+    admission = Admission(
+        waiting_max=4_096, wait_max_seconds=1.0, window=500, user_shares=UserShares(64), random=lambda: 0.5
+    )
+    waiting = [admission.admit(SaleId(1), n, 0.0) for n in range(10)]
+    for ticket in waiting:
+        ticket.done(5.0, is_answered=False)
+    for n in range(100):
+        admission.admit(SaleId(1), n, 3_600.0)

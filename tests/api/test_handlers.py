@@ -245,13 +245,15 @@ async def test_purchases_without_a_key_are_different_requests() -> None:
 
 # --- GET /purchases/{code} ---
 
+NO_STORE = ((b"cache-control", b"no-store"),)
+
 
 @pytest.mark.parametrize(
     ("redemption", "answer"),
     [
-        (Redemption(True, PURCHASE), ok(f"{{{RECEIPT}}}")),
-        (Redemption(False, PURCHASE), ok(f"{{{RECEIPT}}}")),
-        (Redemption(True, None), NOT_PURCHASED),
+        (Redemption(True, PURCHASE), replace(ok(f"{{{RECEIPT}}}"), headers=NO_STORE)),
+        (Redemption(False, PURCHASE), replace(ok(f"{{{RECEIPT}}}"), headers=NO_STORE)),
+        (Redemption(True, None), replace(NOT_PURCHASED, headers=NO_STORE)),
         (Redemption(False, None), INVALID_CODE),
     ],
     ids=["bought", "bought and expired since", "not bought", "expired or unknown"],
@@ -291,7 +293,7 @@ async def test_a_code_of_the_first_release_is_looked_up_before_it_is_asked_for()
     await shop.request("POST", f"/purchase?code={text}")
     assert [command.code for command in shop.purchases.asked] == [known]
     shop.purchases.redemption = Redemption(True, PURCHASE)
-    assert await shop.request("GET", f"/purchases/{text}") == ok(f"{{{RECEIPT}}}")
+    assert await shop.request("GET", f"/purchases/{text}") == replace(ok(f"{{{RECEIPT}}}"), headers=NO_STORE)
 
 
 @pytest.mark.parametrize(("error", "answer"), MACHINERY)

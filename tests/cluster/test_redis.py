@@ -96,8 +96,8 @@ async def test_keys_of_the_wrong_type_cost_a_moment_and_no_purchase(postgres: st
             (replies,) = stranger.scan_iter(deployment.key("{web:*"))
             wake_up, lease = messages.wake_up_key(deployment), deployment.key(messages.lease_key(ONE))
             for key in (messages.inbox_key(deployment, ONE), replies.decode(), wake_up, lease):
-                stranger.delete(key)
-                stranger.rpush(key, "not what belongs here")
+                with stranger.pipeline() as at_once:  # nobody of ours may come in between
+                    at_once.delete(key).rpush(key, "not what belongs here").execute()
                 assert crowd.sold < crowd.size
                 await crowd.wait_fresh_sales(seconds=RECOVERY_SECONDS)
         assert (await cluster.term_of())[0] <= epoch + 1, "only the lease may have ended a term"

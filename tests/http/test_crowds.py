@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import pytest
 import trio
 
+from flash.http import accepting, connection_set
 from flash.http.accepting import ROUND_MAX
 from flash.testing.client import Client, ConnectionLost, host_and_port, raw
 from flash.testing.cluster import ROOT
@@ -229,3 +230,7 @@ async def test_both_servers_give_the_same_answer_to_the_byte(method: bytes, targ
         line, *headers = head.split(b"\r\n")
         answers.append((line.split()[1], sorted(h.lower() for h in headers if h[:5] != b"date:"), body))
     assert answers[0] == answers[1]
+
+
+def test_what_is_accepted_beyond_the_cap_leaves_descriptors_to_the_stores() -> None:
+    assert connection_set._DESCRIPTORS_KEPT - accepting.ROUND_MAX - accepting._REFUSALS_MAX >= 50

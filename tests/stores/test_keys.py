@@ -53,7 +53,7 @@ async def test_a_key_is_retired_only_when_it_signs_no_more(postgres: str) -> Non
                 await retire(id)
         await stores.database.run(rotate_code_key)
         for id in (1, 2):  # one signs now, the other will
-            with pytest.raises(OperatorError, match="rotate"):
+            with pytest.raises(OperatorError, match="sign"):
                 await retire(id)
         await run_sql(postgres, f"{SIGN_NOW} WHERE id = 2")
         await retire(1)
