@@ -79,7 +79,7 @@ async def test_a_key_of_the_wrong_type_or_a_stream_at_its_last_id_is_no_error_fo
             await link.execute(("DEL", KEY), spoil)
             answers = await link.execute(sold_entry(DEPLOYMENT, batch(1, 1)), ("SET", "reply", "sent"))
             assert answers == [0, b"OK"]
-            assert await entries(link) == [batch(1, 1)], "what was spoilt makes way for a stream that works"
+        assert await entries(link) == [batch(1, 1)], "what was spoilt makes way for a stream that works"
 
 
 class Server:
