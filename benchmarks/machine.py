@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from flash.config import environment
+from flash.config import environment, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CORES = len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else psutil.cpu_count() or 1
@@ -30,7 +30,12 @@ def describe(arguments: Sequence[str]) -> dict[str, str]:
     system = f"{platform.system()} {platform.release()} {platform.machine()}"
     memory = f"{psutil.virtual_memory().total / 2**30:,.0f} GB"
     packages = [f"{name} {importlib.metadata.version(name)}" for name in _PACKAGES]
-    settings = [f"{name}={value}" for name, value in sorted(environment().items()) if name.startswith("FLASH_")]
+    shown = {described.variable: described.shown for _, described in settings()}
+    given = [
+        f"{name}={shown.get(name, str)(value)}"
+        for name, value in sorted(environment().items())
+        if name.startswith("FLASH_")
+    ]
     info = Path("/proc/cpuinfo").read_text() if sys.platform == "linux" else ""
     model = re.search(r"^[Mm]odel(?: name)?\s*: (\D.*)", info, re.MULTILINE)
     changed = " with uncommitted changes" if _git("status", "--porcelain", "-uno", "--", "flash") else ""
@@ -40,7 +45,7 @@ def describe(arguments: Sequence[str]) -> dict[str, str]:
         "Date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load average {psutil.getloadavg()[0]:.2f} before",
         "Commit": (_git("rev-parse", "--short=12", "HEAD") or "unknown") + changed,
         "Command": shlex.join(["scripts/bench", *arguments]),
-        "Settings": ", ".join(settings) or "defaults",
+        "Settings": ", ".join(given) or "defaults",
     }
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from flash import __version__
-from flash.config import Config, mask, settings
+from flash.config import Config, settings
 from flash.errors import ConfigError, FlashError, OperatorError, Unavailable, first_of
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -130,7 +130,7 @@ def _config(config: Config, options: argparse.Namespace) -> int:
     for warning in config.warnings():
         sys.stderr.write(f"flash: warning: {warning}\n")
     if options.json:
-        shown = {setting.variable: _plain(getattr(config, name)) for name, setting in settings()}
+        shown = {setting.variable: _plain(setting.shown(getattr(config, name))) for name, setting in settings()}
         sys.stdout.write(json.dumps(shown, indent=2) + "\n")
         return 0
     sys.stdout.write("\n".join([*table.lines(config.lines()), ""]))
@@ -138,7 +138,7 @@ def _config(config: Config, options: argparse.Namespace) -> int:
 
 
 def _plain(value: object) -> object:
-    return mask(value) if isinstance(value, str) else str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path) else value
 
 
 def _doctor(config: Config, _options: argparse.Namespace) -> int:

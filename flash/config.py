@@ -7,7 +7,6 @@ cannot work are errors; settings that work but are unwise are `Config.warnings`,
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 
 from flash.domain import COMMAND_BATCH_MAX, COMMAND_LIFE_SECONDS_MAX
 from flash.errors import ConfigError
-from flash.settings import Setting, networks, one_of, rate, seconds, setting, text, url, whole
+from flash.settings import UNSET, Setting, WrongSetting, networks, one_of, rate, seconds, setting, text, url, whole
+from flash.settings import mask as mask  # for everybody who shows a URL
 from flash.shutdown import EXIT_SECONDS, HANDOVER_SECONDS, HONCHO_KILL_SECONDS, WORK_SHARE_OF_DRAIN
 
 
@@ -35,6 +35,7 @@ class Config:
         "postgresql://user:password@host:port/database",
         None,
         "PostgreSQL; `flash up` starts an embedded one when unset",
+        may_be_in_file=True,
     )
     redis_url: str | None = setting(
         "REDIS_URL",
@@ -42,6 +43,7 @@ class Config:
         "redis://host:port/0, rediss://… or unix:///path",
         None,
         "Redis or Valkey; `flash up` starts an embedded one when unset",
+        may_be_in_file=True,
     )
     host: str = setting("FLASH_HOST", text, "an address to listen on", "127.0.0.1", "address to listen on")
     port: int = whole("PORT", 8080, 0, 65535, "port to listen on; 0 takes a free one")
@@ -166,13 +168,13 @@ class Config:
         values: dict[str, Any] = {}
         wrong: list[str] = []
         for name, described in settings():
-            given = env.get(described.variable, "")
-            if not given:
-                continue
             try:
-                values[name] = described.parse(given)
-            except ValueError:
-                wrong.append(f"{described.variable}={mask(given)!r}: expected {described.expected}")
+                value = described.read(env)
+            except WrongSetting as error:
+                wrong.append(str(error))
+                continue
+            if value is not UNSET:
+                values[name] = value
         config = cls(**values)
         wrong += [] if wrong else config._contradictions()
         if wrong:
@@ -200,7 +202,11 @@ class Config:
 
     def lines(self) -> list[tuple[str, str, str]]:
         """Variable, effective value (secrets masked) and meaning of each setting, for people."""
-        return [(described.variable, _shown(getattr(self, name)), described.help) for name, described in settings()]
+        shown = {name: described.shown(getattr(self, name)) for name, described in settings()}
+        return [
+            (described.variable, "(unset)" if shown[name] is None else str(shown[name]), described.meaning)
+            for name, described in settings()
+        ]
 
     def _contradictions(self) -> list[str]:
         """Settings that are each well formed but cannot work together."""
@@ -267,27 +273,15 @@ def settings() -> list[tuple[str, Setting]]:
     return [(f.name, f.metadata["setting"]) for f in fields(Config)]
 
 
-_SECRET_PARAMETER = re.compile(r"((?:^|[?&\s])\w*(?:pass|secret|token)\w*=)[^&\s#]*", re.IGNORECASE)
-
-
-def mask(text: str) -> str:
-    """`text` without its passwords, if it looks at all like a URL that holds one, even a malformed URL."""
-    text = _SECRET_PARAMETER.sub(r"\1***", text)
-    scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
-    credentials, at, address = rest.rpartition("@")
-    user, colon, _ = credentials.partition(":")
-    return f"{scheme}{slashes}{user}:***@{address}" if at and colon else text
-
-
 def environment(**changes: str) -> dict[str, str]:
-    """The environment for a child process: ours with `changes`. What DATABASE_URL leaves out may be in PGUSER etc."""
-    return {**os.environ, **changes}
+    """The environment for a child process: ours with `changes`. What DATABASE_URL leaves out may be in PGUSER etc.
+
+    A setting that is changed is no longer read from a file.
+    """
+    files = {described.file_variable for _, described in settings() if described.variable in changes}
+    return {**{name: value for name, value in os.environ.items() if name not in files}, **changes}
 
 
 def postgres_environment(**changes: str) -> dict[str, str]:
     """`environment` for a server or program of an embedded PostgreSQL, without what would steer it elsewhere."""
     return {name: value for name, value in environment(**changes).items() if not name.startswith("PG")}
-
-
-def _shown(value: object) -> str:
-    return "(unset)" if value is None else mask(str(value)) if isinstance(value, str) else str(value)

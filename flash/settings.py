@@ -1,30 +1,126 @@
-"""How one setting is described and parsed: text in, a checked value or `ValueError` out.
+"""How one setting is described, found, parsed and shown: text in, a checked value or a `WrongSetting` out.
 
-It knows no particular setting, and it reads no environment: both belong to `flash.config`.
+It knows no particular setting, and it looks up no environment: both belong to `flash.config`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+UNSET = object()
+"""What `Setting.read` returns for a setting that the environment leaves out, or has as an empty variable."""
+
+_FILE_SUFFIX = "_FILE"
+_FILE_MAX_BYTES = 65_536
+_HIDDEN = "***"
+
+
+class WrongSetting(ValueError):
+    """The message names the setting, what was seen, unless that is a secret, and what is expected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How one field of `Config` is read: its variable, its parser and what a right value looks like."""
+    """How one field of `Config` is read: its variable, its parser and what a right value looks like.
+
+    One that `may_be_in_file` is read from the file that `<variable>_FILE` names, if that is set. `is_secret`: no part
+    of the value is ever shown; of a URL that may hold a password, the rest is.
+    """
 
     variable: str
     parse: Callable[[str], Any]
     expected: str
     help: str
+    may_be_in_file: bool = False
+    is_secret: bool = False
+
+    @property
+    def file_variable(self) -> str | None:
+        return self.variable + _FILE_SUFFIX if self.may_be_in_file else None
+
+    @property
+    def meaning(self) -> str:
+        """`help`, and where else the value may stand."""
+        return f"{self.help} (or {self.file_variable})" if self.file_variable else self.help
+
+    def read(self, env: Mapping[str, str]) -> Any:
+        """The value that `env` gives, or `UNSET`. Raises `WrongSetting`."""
+        given = env.get(self.variable, "")
+        file = env.get(self.file_variable, "") if self.file_variable else ""
+        if given and file:
+            raise WrongSetting(f"{self.variable} and {self.file_variable} are both set: expected one of them")
+        if file:
+            return self._parse(
+                self._line_of(file), f"{self.file_variable}={file!r}", f"a file that holds {self.expected}"
+            )
+        return self._parse(given, f"{self.variable}={self.shown(given)!r}", self.expected) if given else UNSET
+
+    def shown(self, value: Any) -> Any:
+        """`value` as everybody may see it."""
+        if not isinstance(value, str):
+            return value
+        return _HIDDEN if self.is_secret else mask(value)
+
+    def _parse(self, text: str, seen: str, expected: str) -> Any:
+        try:
+            return self.parse(text)
+        except ValueError:
+            raise WrongSetting(f"{seen}: expected {expected}") from None  # its text may hold the value
+
+    def _line_of(self, file: str) -> str:
+        """The one line in `file`, without its end."""
+        seen = f"{self.file_variable}={file!r}"
+        try:
+            with Path(file).open("rb") as opened:
+                content = opened.read(_FILE_MAX_BYTES + 1)
+        except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+            reason = getattr(error, "strerror", None) or error
+            raise WrongSetting(f"{seen}: the file cannot be read ({reason})") from None
+        try:
+            text = content.decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            text = ""
+        if not text or len(content) > _FILE_MAX_BYTES or not text.isprintable():
+            raise WrongSetting(f"{seen}: expected a file of one line of text, which is {self.expected}")
+        return text
 
 
-def setting(variable: str, parse: Callable[[str], Any], expected: str, default: Any, help: str) -> Any:
-    """A dataclass field that is read from `variable`."""
-    return field(default=default, metadata={"setting": Setting(variable, parse, expected, help)})
+def setting(
+    variable: str,
+    parse: Callable[[str], Any],
+    expected: str,
+    default: Any,
+    help: str,
+    *,
+    may_be_in_file: bool = False,
+    is_secret: bool = False,
+) -> Any:
+    """A dataclass field that is read from `variable`. The `repr` of a config has nothing that may hold a secret."""
+    described = Setting(variable, parse, expected, help, may_be_in_file, is_secret)
+    return field(default=default, repr=not may_be_in_file, metadata={"setting": described})
+
+
+def secret(variable: str, parse: Callable[[str], Any], expected: str, help: str) -> Any:
+    """A setting that is unset by default, may stand in a file, and is never shown."""
+    return setting(variable, parse, expected, None, help, may_be_in_file=True, is_secret=True)
+
+
+_SECRET_PARAMETER = re.compile(r"((?:^|[?&\s])\w*(?:pass|secret|token)\w*=)[^&\s#]*", re.IGNORECASE)
+
+
+def mask(text: str) -> str:
+    """`text` without its passwords, if it looks at all like a URL that holds one, even a malformed URL."""
+    text = _SECRET_PARAMETER.sub(rf"\1{_HIDDEN}", text)
+    scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
+    credentials, at, address = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{slashes}{user}:{_HIDDEN}@{address}" if at and colon else text
 
 
 def whole(variable: str, default: int, low: int, high: int, help: str) -> Any:

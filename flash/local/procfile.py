@@ -97,15 +97,13 @@ def process_environment(config: Config, data_dir: Path) -> dict[str, str]:
     """
     assert config.database_url is not None
     assert config.redis_url is not None
-    inherited = environment()
-    env = {
-        **inherited,
-        "DATABASE_URL": config.database_url,
-        "REDIS_URL": config.redis_url,
-        "FLASH_DATA_DIR": str(data_dir),
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), inherited.get("PATH", os.defpath))),
-        "PYTHONUNBUFFERED": "1",
-    }
+    env = environment(
+        DATABASE_URL=config.database_url,
+        REDIS_URL=config.redis_url,
+        FLASH_DATA_DIR=str(data_dir),
+        PYTHONUNBUFFERED="1",
+    )
+    env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", os.defpath)))
     if (PROJECT / "pyproject.toml").is_file():  # not installed: run from a checkout
-        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), inherited.get("PYTHONPATH"))))
+        env["PYTHONPATH"] = os.pathsep.join(filter(None, (str(PROJECT), env.get("PYTHONPATH"))))
     return env

@@ -65,15 +65,8 @@ class Cluster:
 
     def __init__(self, nursery: trio.Nursery, database_url: str, redis_url: str, settings: dict[str, str]) -> None:
         self._nursery = nursery
-        self._environment = {
-            **environment(),
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
-            "PYTHONPATH": str(ROOT),
-            "PORT": "0",
-            "WEB_CONCURRENCY": "1",
-            **settings,
-        }
+        needed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONPATH": str(ROOT)}
+        self._environment = {**environment(**needed), "PORT": "0", "WEB_CONCURRENCY": "1", **settings}
         self.database_url = database_url
         self.processes: list[Process] = []
 
