@@ -23,6 +23,7 @@ LAYERS = {
     "flash.errors": 0,
     "flash.shutdown": 0,
     "flash.deployment": 0,
+    "flash.pages": 0,
     "flash.inventory": 1,
     "flash.codes": 1,
     "flash.catalog": 1,

@@ -9,6 +9,7 @@ from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
 from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
+from flash.api.pages import PREFIX, page_files
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
 from flash.http.asgi import App
@@ -49,6 +50,7 @@ def build_app(
         ("GET", "/health"): health.health,
         ("GET", "/livez"): health.livez,
         ("GET", "/readyz"): health.readyz,
+        **page_files().routes(PREFIX),
     }
     # `{…}` stands for the path segment that the handler gets.
     patterns: Patterns = {
