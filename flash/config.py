@@ -14,7 +14,21 @@ from typing import Any
 
 from flash.domain import COMMAND_BATCH_MAX, COMMAND_LIFE_SECONDS_MAX
 from flash.errors import ConfigError
-from flash.settings import UNSET, Setting, WrongSetting, networks, one_of, rate, seconds, setting, text, url, whole
+from flash.settings import (
+    UNSET,
+    Setting,
+    WrongSetting,
+    networks,
+    one_of,
+    rate,
+    seconds,
+    secret,
+    setting,
+    text,
+    token,
+    url,
+    whole,
+)
 from flash.settings import mask as mask  # for everybody who shows a URL
 from flash.shutdown import EXIT_SECONDS, HANDOVER_SECONDS, HONCHO_KILL_SECONDS, WORK_SHARE_OF_DRAIN
 
@@ -128,6 +142,13 @@ class Config:
         "networks with commas between them, such as 10.0.0.0/8,fd00::/8",
         "",
         "proxies whose X-Forwarded-For is believed",
+    )
+
+    control_token: str | None = secret(
+        "FLASH_CONTROL_TOKEN",
+        token(16),
+        "at least 16 visible ASCII characters",
+        "the operator's token for /control, such as `openssl rand -hex 32` makes; there is no /control without it",
     )
 
     disk_min_mb: int = whole(

@@ -165,6 +165,17 @@ def networks(text: str) -> str:
     return text
 
 
+def token(characters_min: int) -> Callable[[str], str]:
+    """What fits into a header: visible ASCII characters."""
+
+    def parse(text: str) -> str:
+        if len(text) < characters_min or not all("!" <= character <= "~" for character in text):
+            raise ValueError(text)
+        return text
+
+    return parse
+
+
 def text(text: str) -> str:
     if not text:
         raise ValueError(text)

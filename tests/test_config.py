@@ -72,6 +72,19 @@ def test_rates_are_limited_only_if_they_are_set() -> None:
     ]
 
 
+def test_the_control_token_is_long_fits_into_a_header_and_is_shown_nowhere() -> None:
+    assert Config().control_token is None
+    token = "a-long-enough-token"
+    config = Config.from_env({"FLASH_CONTROL_TOKEN": token})
+    assert config.control_token == token
+    assert ("FLASH_CONTROL_TOKEN", "***") in [line[:2] for line in config.lines()]
+    assert token not in repr(config)
+    for wrong in ("fifteen-letters", "with a blank inside", "ünïcödé-is-no-token"):
+        with pytest.raises(ConfigError) as caught:
+            Config.from_env({"FLASH_CONTROL_TOKEN": wrong})
+        assert str(caught.value) == "FLASH_CONTROL_TOKEN='***': expected at least 16 visible ASCII characters"
+
+
 def test_nothing_is_admitted_to_wait_longer_than_it_may_take() -> None:
     assert Config.from_env({"FLASH_REQUEST_TIMEOUT": "1"}).admission_wait_seconds == 1
     with pytest.raises(ConfigError, match=r"^FLASH_ADMISSION_WAIT=1: expected at most FLASH_REQUEST_TIMEOUT \(0.5\)$"):

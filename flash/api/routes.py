@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
+from flash.api.control_access import ControlAccess
 from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
@@ -13,7 +14,7 @@ from flash.api.pages import PREFIX, page_files
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
 from flash.http.asgi import App
-from flash.http.router import Patterns, Routes
+from flash.http.router import Handler, Patterns
 
 
 class ReadStore(SaleStore, ItemStore, Protocol):
@@ -31,10 +32,12 @@ def build_app(
     is_draining: Callable[[], bool],
     body_seconds: float,
     limits: RateLimits = NO_LIMITS,
+    control: ControlAccess | None = None,
 ) -> App:
     """The application of one web process.
 
-    `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive.
+    `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive. Without
+    `control` there is no control room.
     """
     checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts))
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
@@ -42,7 +45,7 @@ def build_app(
     items = ItemHandlers(store)
     health = HealthHandlers(store_health, disk_health, is_draining)
 
-    routes: Routes = {
+    routes: dict[tuple[str, str], Handler] = {
         ("POST", "/checkout"): limits.by_address(checkout.check_out),
         ("POST", "/purchase"): limits.by_address(purchase.purchase),
         ("GET", "/sales"): sales.list_sales,
@@ -60,4 +63,10 @@ def build_app(
         ("GET", "/items/{id}"): items.item,
         ("GET", "/items/{id}/image.svg"): items.image,
     }
-    return App(routes, patterns, body_seconds=body_seconds, reads_peers=limits.addresses is not None)
+    if control is not None:
+        routes |= {
+            ("POST", "/control/login"): control.log_in,
+            ("POST", "/control/logout"): control.log_out,
+        }
+    reads_peers = limits.addresses is not None or control is not None
+    return App(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers)

@@ -45,14 +45,26 @@ class RateLimit:
             wait, self._shared_full_at = self._take(self._shared_full_at, now)
         return wait
 
+    def wait(self, key: Hashable, now: float) -> float:
+        """The seconds until there will be a token for the key; 0 if there is one now. It is not taken."""
+        full_at = self._full_at.get(key)
+        if full_at is None:
+            full_at = self._shared_full_at if len(self._full_at) >= self._buckets_max else now
+        return self._wait(max(full_at, now) + 1 / self._per_second, now)
+
     def _take(self, full_at: float, now: float) -> tuple[float, float]:
         """The wait, and when the bucket is full afterwards. A bucket that lacks n tokens is full n ÷ rate from now."""
         after = max(full_at, now) + 1 / self._per_second
-        wait = after - now - self._burst / self._per_second
-        if wait > 1e-9:
+        wait = self._wait(after, now)
+        if wait:
             self.refused += 1
             return wait, full_at
         return 0.0, after
+
+    def _wait(self, after: float, now: float) -> float:
+        """How long a token must be waited for, if its bucket would be full `after` it was taken."""
+        wait = after - now - self._burst / self._per_second
+        return wait if wait > 1e-9 else 0.0
 
     def _sweep(self, now: float) -> None:
         """Look at the oldest buckets: forget the full ones, put the others last."""

@@ -22,6 +22,7 @@ from flash.actors.fair_shares import UserShares
 from flash.actors.health_monitor import HealthMonitor
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.actors.sales_view import SalesView
+from flash.api.control_access import ControlAccess
 from flash.api.limits import RateLimits
 from flash.api.routes import build_app
 from flash.codes import Codes, digest_user
@@ -223,6 +224,7 @@ async def _build(
         is_draining=stop.is_set,
         body_seconds=config.body_seconds,
         limits=_rate_limits(config),
+        control=_control_access(config),
     )
     workers = checkouts, redemptions, purchase_client, sold_out, view, subscriber, code_keys, monitor, disk
     return app, tuple(worker.run for worker in workers)
@@ -245,6 +247,13 @@ def _rate_limits(config: Config) -> RateLimits:
         RateLimit(per_user) if per_user else None,
         key_of(TrustedProxies(config.trusted_proxies)),
     )
+
+
+def _control_access(config: Config) -> ControlAccess | None:
+    if config.control_token is None:
+        return None
+    address_of = key_of(TrustedProxies(config.trusted_proxies))
+    return ControlAccess(config.control_token, address_of, is_tls=_tls(config) is not None)
 
 
 async def _work(runs: Sequence[Run], stop: trio.Event, drain_seconds: float) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from flash.actors.disk_space import DiskSpace, SheddingCheckouts
 from flash.actors.health_monitor import HealthMonitor
+from flash.api.control_access import ControlAccess
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.routes import build_app
 from flash.codes import KEY_BYTES, CodeKeys, Codes
@@ -158,7 +159,7 @@ class FakeRedis:
 class FakeShop:
     """The application as a web process builds it, with a fake behind every handler."""
 
-    def __init__(self, limits: RateLimits = NO_LIMITS) -> None:
+    def __init__(self, limits: RateLimits = NO_LIMITS, control: ControlAccess | None = None) -> None:
         self.codes = FakeCodes()
         self.checkouts = FakeCheckouts()
         self.purchases = FakePurchases()
@@ -178,6 +179,7 @@ class FakeShop:
             is_draining=lambda: self.is_draining,
             body_seconds=1,
             limits=limits,
+            control=control,
         )
 
     async def _measure_free(self) -> int | None:

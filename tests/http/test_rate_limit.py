@@ -37,6 +37,16 @@ def test_who_asks_while_refused_is_not_kept_out_for_longer() -> None:
     assert limit.take("a", 1.0) == 0.0
 
 
+def test_a_look_at_a_bucket_takes_nothing_from_it() -> None:
+    limit = RateLimit(0.5, buckets_max=2)
+    assert [limit.wait("a", 0.0), limit.take("a", 0.0), limit.wait("a", 0.5)] == [0.0, 0.0, pytest.approx(1.5)]
+    assert (limit.wait("a", 2.0), limit.refused) == (0.0, 0)
+    limit.take("b", 0.0)
+    assert limit.wait("c", 0.0) == 0.0
+    limit.take("c", 0.0)
+    assert limit.wait("d", 0.5) == pytest.approx(1.5), "those who find no place share one bucket"
+
+
 def test_full_buckets_are_forgotten() -> None:
     limit = RateLimit(1)
     for number in range(10_000):
