@@ -11,13 +11,14 @@ from flash.api.item_rows import ItemRows
 from flash.api.problems import ITEM_NOT_FOUND, SALE_NOT_FOUND
 from flash.domain import ItemId, Sale, SaleId
 from flash.http import parameters
+from flash.http.content_coding import GZIP, VARY, compressed, takes_gzip
 from flash.http.message import Request, Response
 from flash.http.parameters import InvalidParameter
 
 _PAGE_ITEMS = 100
 _PICTURES_MAX = 2_048
-"""About 6 MB."""
-_FOR_EVER = ((b"cache-control", b"public, max-age=31536000, immutable"),)
+"""About 6 MB, and 3 MB compressed."""
+_FOR_EVER = ((b"cache-control", b"public, max-age=31536000, immutable"), VARY)
 
 
 class ItemStore(Protocol):
@@ -41,6 +42,7 @@ class ItemHandlers:
         self._pages = PageCache()
         self._rows = ItemRows()
         self._picture = lru_cache(_PICTURES_MAX)(_picture)
+        self._small_picture = lru_cache(_PICTURES_MAX)(_compressed_picture)
 
     async def list_items(self, request: Request, sale_id_text: str) -> Response:
         available, after, limit = parameters.read_optional(request.query, ("available", "after", "limit"))
@@ -72,7 +74,7 @@ class ItemHandlers:
         found = await self._find_item(id_text)
         if found is None:
             return ITEM_NOT_FOUND
-        return self._picture(found[0])
+        return self._small_picture(found[0]) if takes_gzip(request) else self._picture(found[0])
 
     async def _encode(self, items: list[tuple[ItemId, bool]], page_max: int) -> Encoded:
         next_after = b"%d" % items[-1][0] if len(items) == page_max else b"null"
@@ -96,3 +98,7 @@ def item_json(item_id: ItemId) -> dict[str, Any]:
 
 def _picture(item_id: ItemId) -> Response:
     return Response(200, catalog.image_svg(item_id), b"image/svg+xml", _FOR_EVER)
+
+
+def _compressed_picture(item_id: ItemId) -> Response:
+    return Response(200, compressed(catalog.image_svg(item_id)), b"image/svg+xml", (*_FOR_EVER, GZIP))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from flash.api.catalog import CatalogHandlers
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
 from flash.api.control_access import ControlAccess
 from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
@@ -31,18 +32,20 @@ def build_app(
     disk_health: DiskHealth,
     is_draining: Callable[[], bool],
     body_seconds: float,
+    code_seconds: float,
     limits: RateLimits = NO_LIMITS,
     control: ControlAccess | None = None,
 ) -> App:
     """The application of one web process.
 
-    `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive. Without
-    `control` there is no control room.
+    `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive,
+    `code_seconds` how long a checkout code is valid. Without `control` there is no control room.
     """
     checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts))
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
     sales = SaleHandlers(store)
     items = ItemHandlers(store)
+    catalog = CatalogHandlers(code_seconds)
     health = HealthHandlers(store_health, disk_health, is_draining)
 
     routes: dict[tuple[str, str], Handler] = {
@@ -53,6 +56,7 @@ def build_app(
         ("GET", "/health"): health.health,
         ("GET", "/livez"): health.livez,
         ("GET", "/readyz"): health.readyz,
+        ("GET", "/catalog.json"): catalog.catalog,
         **page_files().routes(PREFIX),
     }
     # `{…}` stands for the path segment that the handler gets.
@@ -60,6 +64,7 @@ def build_app(
         ("GET", "/purchases/{code}"): purchase.receipt,
         ("GET", "/sales/{id}"): sales.sale,
         ("GET", "/sales/{id}/items"): items.list_items,
+        ("GET", "/catalog/{block}"): catalog.block,
         ("GET", "/items/{id}"): items.item,
         ("GET", "/items/{id}/image.svg"): items.image,
     }

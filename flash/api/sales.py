@@ -78,5 +78,6 @@ def _sale_json(sale: Sale) -> dict[str, Any]:
         "remaining": sale.remaining,
         "status": sale.status,
         "first_item_id": sale.first_item_id,
+        "user_limit": sale.user_limit,
         "opens_at": sale.starts_at,
     }

@@ -32,6 +32,11 @@ def paints(colour: Colour, dice: Dice) -> dict[str, str]:
     }
 
 
+def plain(colour: Colour) -> str:
+    """`#rrggbb` of the colour itself, without the differences between pictures."""
+    return _oklch(colour.lightness / 100, colour.chroma, colour.hue)
+
+
 def _oklch(lightness: float, chroma: float, hue: int) -> str:
     """`#rrggbb`; a colour that a screen cannot show is made paler until it can.
 

@@ -42,6 +42,14 @@ class Figure:
     shadow: int
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Words that stand for one thing, one after the other in their list, and what visitors call it: "red", "vases"."""
+
+    name: str
+    words: tuple[str, ...]
+
+
 def _tables(name: str) -> list[dict[str, Any]]:
     text = resources.files("flash.catalog").joinpath(f"{name}.toml").read_text("utf-8")
     tables: list[dict[str, Any]] = tomllib.loads(text)[name]
@@ -70,6 +78,10 @@ def _figure(table: dict[str, Any]) -> Figure:
     return Figure(table["body"], _joined(table.get("behind", "")), _joined(table["front"]), table["shadow"])
 
 
+def _groups(name: str) -> tuple[Group, ...]:
+    return tuple(Group(table["name"], tuple(table["words"])) for table in _tables(name))
+
+
 # Each word has an entry, at its position, in the list of what it means.
 COLOURS = tuple(colour for table in _tables("colours") for colour in _colours(table))
 
@@ -82,3 +94,6 @@ OBJECT_WORDS = tuple(word for word, _ in _OBJECTS)
 FIGURES = tuple(figure for _, figure in _OBJECTS)
 
 COLOUR_WORDS = tuple(colour.word for colour in COLOURS)
+
+COLOUR_GROUPS = _groups("colours")
+KINDS = _groups("objects")

@@ -223,6 +223,7 @@ async def _build(
         disk_health=disk,
         is_draining=stop.is_set,
         body_seconds=config.body_seconds,
+        code_seconds=config.code_ttl_seconds,
         limits=_rate_limits(config),
         control=_control_access(config),
     )

@@ -178,6 +178,7 @@ class FakeShop:
             disk_health=self.disk,
             is_draining=lambda: self.is_draining,
             body_seconds=1,
+            code_seconds=600,
             limits=limits,
             control=control,
         )

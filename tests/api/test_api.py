@@ -608,7 +608,8 @@ async def test_sales_and_items_can_be_read_page_by_page(postgres: str, valkey: E
         def sale(number: int, sold: int, status: str) -> str:
             at = orjson.dumps(starts[number], option=orjson.OPT_UTC_Z).decode()
             numbers = f'"stock":7,"sold":{sold},"remaining":{7 - sold},"status":"{status}"'
-            return f'{{"id":{number},"starts_at":{at},{numbers},"first_item_id":{number * 7 - 6},"opens_at":{at}}}'
+            items = f'"first_item_id":{number * 7 - 6},"user_limit":10'
+            return f'{{"id":{number},"starts_at":{at},{numbers},{items},"opens_at":{at}}}'
 
         def item(number: int, is_available: bool) -> str:
             image = f"/items/{number}/image.svg"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64encode
+import gzip
+import re
+from base64 import b64decode, urlsafe_b64encode
 from dataclasses import replace
 from hashlib import blake2b
 
@@ -35,6 +37,7 @@ from flash.domain import (
     UserId,
 )
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
+from flash.http.content_coding import VARY
 from flash.http.message import Header, Response
 from tests.api.fakes import CODE, CODES, NEWER, NOON, SALE, FakeShop
 
@@ -307,7 +310,7 @@ async def test_a_receipt_that_could_not_be_read_is_a_503(error: FlashError, answ
 
 SALE_1 = (
     '{"id":1,"starts_at":"2026-01-01T12:00:00Z","stock":3,"sold":1,"remaining":2,"status":"open","first_item_id":101,'
-    '"opens_at":"2026-01-01T12:00:00Z"}'
+    '"user_limit":10,"opens_at":"2026-01-01T12:00:00Z"}'
 )
 NOW = '"now":"2026-01-01T12:00:00Z"'
 SALE_1_NOW = f"{SALE_1[:-1]},{NOW}}}"
@@ -399,7 +402,55 @@ async def test_without_a_sale_there_is_no_current_one() -> None:
 async def test_a_picture_may_be_kept_for_ever() -> None:
     answer = await FakeShop().request("GET", "/items/101/image.svg")
     for_ever = (b"cache-control", b"public, max-age=31536000, immutable")
-    assert answer == Response(200, catalog.image_svg(101), b"image/svg+xml", (for_ever,))
+    assert answer == Response(200, catalog.image_svg(101), b"image/svg+xml", (for_ever, VARY))
+
+
+async def test_a_picture_is_compressed_for_those_who_take_it() -> None:
+    answer = await FakeShop().request("GET", "/items/101/image.svg", (b"accept-encoding", b"gzip, br"))
+    assert (b"content-encoding", b"gzip") in answer.headers
+    assert VARY in answer.headers
+    assert gzip.decompress(answer.body) == catalog.image_svg(101)
+    assert len(answer.body) < len(catalog.image_svg(101)) / 2
+
+
+# --- the catalog ---
+
+
+async def test_the_catalog_and_its_blocks_spell_the_name_of_every_item() -> None:
+    shop = FakeShop()
+    words = orjson.loads((await shop.request("GET", "/catalog.json")).body)
+    colours = [word for group in words["colours"] for word in group["words"]]
+    kinds = [word for group in words["kinds"] for word in group["words"]]
+    for number in (0, 1, 97):
+        block = orjson.loads((await shop.request("GET", f"/catalog/{number}")).body)
+        positions = b64decode(block["words"])
+        assert block["first_item_id"] == number * words["block_items"]
+        assert len(positions) == 3 * words["block_items"]
+        for place in range(words["block_items"]):
+            colour, material, kind = positions[3 * place : 3 * place + 3]
+            spelt = f"{colours[colour]} {words['materials'][material]} {kinds[kind]}"
+            assert spelt == catalog.name(block["first_item_id"] + place)
+
+
+async def test_the_catalog_says_what_visitors_choose_by_and_how_long_a_code_lasts() -> None:
+    shop = FakeShop()
+    plain = await shop.request("GET", "/catalog.json")
+    catalog_json = orjson.loads(plain.body)
+    assert catalog_json["code_seconds"] == 600
+    assert [group["name"] for group in catalog_json["colours"]][:2] == ["red", "rust"]
+    assert len({group["name"] for group in catalog_json["kinds"]}) == len(catalog_json["kinds"])
+    assert all(re.fullmatch("#[0-9a-f]{6}", group["swatch"]) for group in catalog_json["colours"])
+    small = await shop.request("GET", "/catalog.json", (b"accept-encoding", b"gzip"))
+    assert gzip.decompress(small.body) == plain.body
+
+
+async def test_a_block_may_be_kept_for_ever_and_exists_for_every_item_there_may_be() -> None:
+    shop = FakeShop()
+    answer = await shop.request("GET", f"/catalog/{(2**63 - 1) // 1024}")
+    assert answer.headers == ((b"cache-control", b"public, max-age=31536000, immutable"),)
+    assert orjson.loads(answer.body)["first_item_id"] + 1023 == 2**63 - 1
+    for no_block in ("9007199254740992", "-1", "01", "one"):
+        assert (await shop.request("GET", f"/catalog/{no_block}")).status == 404, no_block
 
 
 READS = ["/sales", "/sales/current", "/sales/1", "/sales/1/items", "/items/101", "/items/101/image.svg"]
