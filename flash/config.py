@@ -93,6 +93,13 @@ class Config:
     drain_seconds: float = seconds(
         "FLASH_DRAIN_SECONDS", 2.0, 0.1, 60, "how long a stopping process answers what it has accepted"
     )
+    prestop_seconds: float = seconds(
+        "FLASH_PRESTOP_SECONDS",
+        0.0,
+        0,
+        300,
+        "how long `flash web` goes on serving after SIGTERM with /readyz at 503, until its proxy has noticed",
+    )
     lease_seconds: float = seconds("FLASH_LEASE_TTL", 3.0, 0.5, 60, "how long a dead leader blocks its sales")
     lease_margin_seconds: float = seconds(
         "FLASH_LEASE_MARGIN", 0.5, 0.05, 30, "how long before its lease ends a leader stops trusting it"
@@ -179,6 +186,8 @@ class Config:
     body_seconds: float = seconds("FLASH_BODY_SECONDS", 10.0, 0.1, 600, "how long a request body may take to arrive")
     send_seconds: float = seconds("FLASH_SEND_SECONDS", 10.0, 0.1, 600, "how long a client may take to read an answer")
 
+    is_under_honcho: bool = False
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
         """Read the settings, from `os.environ` unless `env` is given.
@@ -186,7 +195,7 @@ class Config:
         Raises `ConfigError` that names every wrong setting at once.
         """
         env = os.environ if env is None else env
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"is_under_honcho": "HONCHO_PROCESS_NAME" in env}
         wrong: list[str] = []
         for name, described in settings():
             try:
@@ -281,17 +290,17 @@ class Config:
                 f"{HANDOVER_SECONDS / WORK_SHARE_OF_DRAIN:g}: a stopping web process gives up before a leader that "
                 "stops in the same moment has answered it"
             )
-        if self.drain_seconds + EXIT_SECONDS > HONCHO_KILL_SECONDS:
+        if self.is_under_honcho and self.prestop_seconds + self.drain_seconds + EXIT_SECONDS > HONCHO_KILL_SECONDS:
             yield (
-                f"FLASH_DRAIN_SECONDS ({self.drain_seconds:g}) is above "
-                f"{HONCHO_KILL_SECONDS - EXIT_SECONDS:g}: honcho kills what is still running "
-                f"{HONCHO_KILL_SECONDS:g} s after the first process has stopped; raise it only under another supervisor"
+                f"FLASH_PRESTOP_SECONDS ({self.prestop_seconds:g}) and FLASH_DRAIN_SECONDS ({self.drain_seconds:g}) "
+                f"are more than {HONCHO_KILL_SECONDS - EXIT_SECONDS:g} together: honcho kills what is still running "
+                f"{HONCHO_KILL_SECONDS:g} s after the first process has stopped; raise them under another supervisor"
             )
 
 
 def settings() -> list[tuple[str, Setting]]:
     """The fields of `Config` with how each is read, in order of declaration."""
-    return [(f.name, f.metadata["setting"]) for f in fields(Config)]
+    return [(f.name, f.metadata["setting"]) for f in fields(Config) if "setting" in f.metadata]
 
 
 def environment(**changes: str) -> dict[str, str]:

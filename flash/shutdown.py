@@ -17,6 +17,10 @@ HANDOVER_SECONDS = 0.25
 """How long a stopping inventory process goes on leading: web processes told to stop in the same instant get their
 last answers, and a successor is not kept waiting for longer."""
 
+REPEAT_SECONDS = 0.5
+"""A signal that follows the first one sooner than this is taken for the same one: a web process hears of a stop from
+whoever signals its process group, and then from its supervisor."""
+
 EXIT_SECONDS = 1.0
 """How long after its drain a process may take to end before it is killed."""
 
@@ -24,6 +28,6 @@ STORES_STOP_SECONDS = 0.7
 """How long the embedded stores may take for an orderly stop, even if the processes have used up all of their time."""
 
 
-def process_stop_seconds(drain_seconds: float) -> float:
+def process_stop_seconds(drain_seconds: float, prestop_seconds: float = 0.0) -> float:
     """How long after SIGTERM a process of the service is killed, by its supervisor or by `flash up`."""
-    return drain_seconds + EXIT_SECONDS
+    return prestop_seconds + drain_seconds + EXIT_SECONDS

@@ -139,7 +139,14 @@ def test_nobody_is_warned_of_the_defaults() -> None:
         ),
         ({"FLASH_DATABASE_TIMEOUT": "6"}, "FLASH_DATABASE_TIMEOUT (6) is above FLASH_REQUEST_TIMEOUT (5): "),
         ({"FLASH_DRAIN_SECONDS": "0.3"}, "FLASH_DRAIN_SECONDS (0.3) is not above 0.3125: "),
-        ({"FLASH_DRAIN_SECONDS": "4.1"}, "FLASH_DRAIN_SECONDS (4.1) is above 4: honcho kills"),
+        (
+            {"FLASH_DRAIN_SECONDS": "4.1", "HONCHO_PROCESS_NAME": "web.1"},
+            "FLASH_PRESTOP_SECONDS (0) and FLASH_DRAIN_SECONDS (4.1) are more than 4 together: honcho kills",
+        ),
+        (
+            {"FLASH_PRESTOP_SECONDS": "2.5", "HONCHO_PROCESS_NAME": "web.1"},
+            "FLASH_PRESTOP_SECONDS (2.5) and FLASH_DRAIN_SECONDS (2) are more than 4 together: honcho kills",
+        ),
     ],
 )
 def test_a_setting_that_works_but_is_unwise_is_warned_of(env: dict[str, str], start: str) -> None:
@@ -148,7 +155,11 @@ def test_a_setting_that_works_but_is_unwise_is_warned_of(env: dict[str, str], st
 
 
 def test_the_greatest_drain_that_honcho_allows_is_not_warned_of() -> None:
-    assert Config(drain_seconds=HONCHO_KILL_SECONDS - EXIT_SECONDS).warnings() == []
+    assert Config(drain_seconds=HONCHO_KILL_SECONDS - EXIT_SECONDS, is_under_honcho=True).warnings() == []
+
+
+def test_nobody_but_honcho_kills_a_process_that_stops_slowly() -> None:
+    assert Config.from_env({"FLASH_PRESTOP_SECONDS": "10", "FLASH_DRAIN_SECONDS": "5"}).warnings() == []
 
 
 def test_the_old_name_of_the_builtin_server_still_means_it() -> None:

@@ -101,6 +101,7 @@ def process_environment(config: Config, data_dir: Path) -> dict[str, str]:
         DATABASE_URL=config.database_url,
         REDIS_URL=config.redis_url,
         FLASH_DATA_DIR=str(data_dir),
+        FLASH_PRESTOP_SECONDS="0",  # no proxy is in front, and Ctrl-C should end it now
         PYTHONUNBUFFERED="1",
     )
     env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", os.defpath)))

@@ -14,6 +14,7 @@ from flash.codes import digest_user
 from flash.config import Config
 from flash.errors import FlashError
 from flash.processes.lifecycle import (
+    Told,
     open_database,
     open_link,
     open_redis_client,
@@ -44,7 +45,8 @@ def run_inventory(config: Config) -> int:
     return run_process(_run_inventory, config)
 
 
-async def _run_inventory(config: Config, stop: trio.Event) -> None:
+async def _run_inventory(config: Config, told: Told) -> None:
+    stop = told.stop
     async with (
         open_database(config, stop, "flash inventory", _CONNECTIONS_MAX) as database,
         open_reserved(config, "flash scheduler") as scheduler_database,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -20,6 +22,7 @@ from redis.asyncio import Redis
 from flash import bridge
 from flash.config import Config, mask
 from flash.errors import ConfigError, FlashError, OperatorError, OutcomeUnknown, Unavailable
+from flash.shutdown import REPEAT_SECONDS
 from flash.stores.migration import migrate
 from flash.stores.postgres import Postgres, open_postgres
 from flash.stores.readiness import check_readiness
@@ -39,8 +42,16 @@ class Stopped(Exception):
     """The process was told to stop before it had started."""
 
 
-def run_process(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> int:
-    """Run `main` until SIGTERM or SIGINT sets its event. Returns the exit code: 0, or 1 if anything died."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What signals have told this process: to `stop`, and then perhaps to `hurry`, without a pause for its proxy."""
+
+    stop: trio.Event = field(default_factory=trio.Event)
+    hurry: trio.Event = field(default_factory=trio.Event)
+
+
+def run_process(main: Callable[[Config, Told], Awaitable[None]], config: Config) -> int:
+    """Run `main` until SIGTERM or SIGINT tells it to stop. Returns the exit code: 0, or 1 if anything died."""
     configure_logging(config.log_level)
     for warning in config.warnings():
         log.warning(warning)
@@ -57,25 +68,31 @@ def run_process(main: Callable[[Config, trio.Event], Awaitable[None]], config: C
     return 0
 
 
-async def _until_signal(main: Callable[[Config, trio.Event], Awaitable[None]], config: Config) -> None:
-    stop = trio.Event()
+async def _until_signal(main: Callable[[Config, Told], Awaitable[None]], config: Config) -> None:
+    told = Told()
     # open until the end: honcho sends SIGTERM to the process group, and a terminal may add SIGINT
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_set_on_signal, signals, stop)
+            nursery.start_soon(listen, signals, told)
             async with bridge.open_loop():
                 try:
-                    await main(config, stop)
+                    await main(config, told)
                 except* Stopped:
                     log.info("stopped before it had started")
             nursery.cancel_scope.cancel()
 
 
-async def _set_on_signal(signals: AsyncIterator[int], stop: trio.Event) -> None:
+async def listen(signals: AsyncIterator[int], told: Told) -> None:
+    """Until cancelled. SIGINT is a person's and means at once; so does a second SIGTERM."""
+    stopped_at = math.inf
     async for number in signals:
-        if not stop.is_set():
+        now = trio.current_time()
+        if not told.stop.is_set():
             log.info("%s received, stopping", signal.Signals(number).name)
-            stop.set()
+            stopped_at = now
+            told.stop.set()
+        if number == signal.SIGINT or now >= stopped_at + REPEAT_SECONDS:
+            told.hurry.set()
 
 
 @asynccontextmanager

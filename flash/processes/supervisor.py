@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
 
 from flash.errors import OperatorError
 from flash.processes.child import Child
-from flash.shutdown import process_stop_seconds
 
 log = logging.getLogger(__name__)
 
@@ -77,16 +76,17 @@ def explain(code: int) -> str:
 class Supervisor:
     """Keeps `count` copies of `command` running. They inherit `fds` and our whole environment.
 
-    `drain_seconds` is how long a copy may answer what it has accepted after SIGTERM, `backoff_seconds` the first pause
-    before a dead copy is started again.
+    `stop_seconds` is how long a copy may take to end after SIGTERM, `backoff_seconds` the first pause before a dead
+    copy is started again.
     """
 
     name: str
     command: list[str]
     count: int
     fds: tuple[int, ...]
-    drain_seconds: float
+    stop_seconds: float
     backoff_seconds: float = BACKOFF_SECONDS
+    _running: set[Child] = field(default_factory=set)
 
     async def run(self, stop: trio.Event) -> None:
         """Run until `stop` is set, then drain all. Raises `CrashLoop`, after draining the others."""
@@ -95,6 +95,11 @@ class Supervisor:
                 nursery.start_soon(self._keep, f"{self.name} process {number}", stop)
             await stop.wait()
             nursery.cancel_scope.cancel()
+
+    def hurry(self) -> None:
+        """Tell copies that are stopping to do it at once."""
+        for child in self._running:
+            child.signal(signal.SIGINT)
 
     async def _keep(self, name: str, stop: trio.Event) -> None:
         await keep_running(
@@ -106,8 +111,10 @@ class Supervisor:
         # in our own process group: whoever kills that, as honcho does, means the copies as well
         child = Child(name, self.command, stdin=None, pass_fds=self.fds)
         log.info("%s started (pid %d)", name, child.pid)
+        self._running.add(child)
         try:
             return await child.wait()
         finally:
-            if child.is_running() and await child.stop([(signal.SIGTERM, process_stop_seconds(self.drain_seconds))]):
+            if child.is_running() and await child.stop([(signal.SIGTERM, self.stop_seconds)]):
                 log.error("%s (pid %d) did not stop in time and was killed", name, child.pid)
+            self._running.discard(child)

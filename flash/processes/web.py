@@ -34,6 +34,7 @@ from flash.http.listener import address_of, listen
 from flash.http.rate_limit import RateLimit
 from flash.http.server import Tls, serve
 from flash.processes.lifecycle import (
+    Told,
     open_database,
     open_link,
     open_redis_client,
@@ -45,7 +46,7 @@ from flash.processes.lifecycle import (
 )
 from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
-from flash.shutdown import WORK_SHARE_OF_DRAIN
+from flash.shutdown import WORK_SHARE_OF_DRAIN, process_stop_seconds
 from flash.sold_feed.subscriber import SoldSubscriber
 from flash.stores.checkouts import Checkouts
 from flash.stores.disk import DatabaseDisk
@@ -81,7 +82,7 @@ def run_web(config: Config, shared: Shared | None = None) -> int:
     return run_process(_supervise if config.web_concurrency > 1 else _serve, config)
 
 
-async def _supervise(config: Config, stop: trio.Event) -> None:
+async def _supervise(config: Config, told: Told) -> None:
     is_tls = _tls(config) is not None
     listener = listen(config.host, config.port)
     lifeline_fd, our_end = os.pipe()
@@ -92,33 +93,53 @@ async def _supervise(config: Config, stop: trio.Event) -> None:
             [sys.executable, "-m", "flash", "web", "--shared", *map(str, fds)],
             config.web_concurrency,
             fds,
-            config.drain_seconds,
+            process_stop_seconds(config.drain_seconds, config.prestop_seconds),
         )
         log.info("%d web processes share %s", config.web_concurrency, address_of(listener, is_tls=is_tls))
-        await supervisor.run(stop)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_pass_on_hurry, told, supervisor)
+            await supervisor.run(told.stop)
+            nursery.cancel_scope.cancel()
     finally:
         listener.close()
         os.close(lifeline_fd)
         os.close(our_end)
 
 
-async def _stop_with_supervisor(lifeline_fd: int, stop: trio.Event) -> None:
+async def _pass_on_hurry(told: Told, supervisor: Supervisor) -> None:
+    await told.hurry.wait()
+    supervisor.hurry()
+
+
+async def _stop_with_supervisor(lifeline_fd: int, told: Told) -> None:
     """A process whose supervisor was killed would hold the port for ever."""
     await trio.lowlevel.wait_readable(lifeline_fd)
-    if not stop.is_set():
+    if not told.stop.is_set():
         log.error("the supervisor of this process has died, stopping")
-        stop.set()
+        told.stop.set()
+    told.hurry.set()
 
 
-async def _serve_shared(shared: Shared, config: Config, stop: trio.Event) -> None:
+async def _serve_shared(shared: Shared, config: Config, told: Told) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_with_supervisor, shared.lifeline_fd, stop)
-        await _serve(config, stop, socket.socket(fileno=shared.listener_fd))
+        nursery.start_soon(_stop_with_supervisor, shared.lifeline_fd, told)
+        await _serve(config, told, socket.socket(fileno=shared.listener_fd))
         nursery.cancel_scope.cancel()
 
 
-async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socket | None = None) -> None:
+async def _pause(told: Told, seconds: float, closing: trio.Event) -> None:
+    """From the signal on, /readyz answers 503. Set `closing` when the proxy in front has had time to notice."""
+    await told.stop.wait()
+    if seconds and not told.hurry.is_set():
+        log.info("serving for %g s more, no longer ready", seconds)
+        with trio.move_on_after(seconds):
+            await told.hurry.wait()
+    closing.set()
+
+
+async def _serve(config: Config, told: Told, shared_listener: socket.socket | None = None) -> None:
     tls = _tls(config)
+    stop, closing = told.stop, trio.Event()
     async with (
         open_database(config, stop, "flash web", _CONNECTIONS_MAX) as database,
         open_reserved(config, "flash health") as health_database,
@@ -150,13 +171,14 @@ async def _serve(config: Config, stop: trio.Event, shared_listener: socket.socke
             feed,
         )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_work, runs, stop, config.drain_seconds * WORK_SHARE_OF_DRAIN)
+            nursery.start_soon(_pause, told, config.prestop_seconds, closing)
+            nursery.start_soon(_work, runs, closing, config.drain_seconds * WORK_SHARE_OF_DRAIN)
             await serve(
                 app,
                 host=config.host,
                 port=config.port,
                 limits=config,
-                stop=stop,
+                stop=closing,
                 tls=tls,
                 is_builtin=config.is_http_builtin,
                 listener=shared_listener,

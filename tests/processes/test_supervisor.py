@@ -103,7 +103,7 @@ async def test_the_processes_see_the_environment_of_their_supervisor(postgres: s
 
 async def test_a_crash_loop_ends_with_a_message_that_says_so(capfd: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-c", "import sys; sys.exit('the disk is on fire')"]
-    supervisor = Supervisor("web", command, 2, (), drain_seconds=1, backoff_seconds=0.001)
+    supervisor = Supervisor("web", command, 2, (), stop_seconds=2, backoff_seconds=0.001)
     with pytest.raises(ExceptionGroup) as caught:
         await supervisor.run(trio.Event())
     for error in caught.value.exceptions:  # of one copy, or of both at once
@@ -162,12 +162,11 @@ def test_an_exit_code_is_explained(code: int, text: str) -> None:
     assert explain(code) == text
 
 
-async def test_a_process_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flash.shutdown.EXIT_SECONDS", 0.1)
+async def test_a_process_that_does_not_stop_is_killed() -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(99)"
     read_end, write_end = os.pipe()
     code = f"import os; os.dup2({write_end}, 1); {deaf}"
-    supervisor = Supervisor("web", [sys.executable, "-c", code], 1, (write_end,), drain_seconds=0.01)
+    supervisor = Supervisor("web", [sys.executable, "-c", code], 1, (write_end,), stop_seconds=0.1)
     stop = trio.Event()
     try:
         async with trio.open_nursery() as nursery:

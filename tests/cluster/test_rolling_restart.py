@@ -1,0 +1,144 @@
+"""A rolling restart behind a real HAProxy that never tries anything twice: nobody notices."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+import trio
+
+from flash.local.embedded import EmbeddedValkey
+from flash.processes.child import Child
+from flash.testing.client import Client, ConnectionLost, host_and_port
+from flash.testing.cluster import Process, running_cluster
+from tests.cluster.history import rows
+
+HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+REQUESTS = 3_000
+BUYERS = 12
+
+# Health checks on /readyz as docs/operations.md advises, at a pace for a test. No retry and no second server for a
+# request hide what one server does.
+CONFIGURATION = """
+global
+    maxconn 200
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 30s
+    timeout server 30s
+    retries 0
+    no option redispatch
+frontend shop
+    bind fd@{listener}
+    stats uri /proxy
+    default_backend web
+backend web
+    balance roundrobin
+    option httpchk GET /readyz
+    http-check expect status 200
+    default-server check inter 100ms fall 1 rise 1
+    server web0 {servers[0]}
+    server web1 {servers[1]}
+"""
+SETTINGS = {"FLASH_PRESTOP_SECONDS": "2"}
+"""Twenty times as long as HAProxy takes to notice. With 0, a dozen of the requests here fail."""
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="HAProxy is not on this machine")
+async def test_behind_a_proxy_without_retries_a_rolling_restart_fails_no_request(
+    postgres: str, valkey: EmbeddedValkey, tmp_path: Path
+) -> None:
+    async with running_cluster(postgres, valkey.url, web=2, inventory=2, **SETTINGS) as (cluster, addresses):
+        webs = {address: serving(cluster.named("web"), address) for address in addresses}
+        async with haproxy(tmp_path, addresses) as proxy, Client(proxy) as operator:
+            await until_up(operator, {"web0", "web1"})
+            load = Load(proxy)
+            async with trio.open_nursery() as nursery:
+                for number in range(BUYERS):
+                    nursery.start_soon(load.buy, number)
+                for number, (address, web) in enumerate(webs.items()):
+                    web.terminate()
+                    await until_up(operator, {f"web{1 - number}"})
+                    assert web.is_running(), "it serves until the proxy has noticed"
+                    assert await web.wait() == 0
+                    await cluster.start_web(PORT=str(host_and_port(address)[1]))
+                    await until_up(operator, {"web0", "web1"})
+                for inventory in cluster.named("inventory"):
+                    await cluster.start_inventory()
+                    inventory.terminate()
+                    assert await inventory.wait() == 0
+                load.is_over = True
+    assert set(load.answers) == {200}, load.answers
+    assert load.answers[200] >= REQUESTS
+    assert await rows(postgres, "SELECT count(*) FROM purchases") == [(load.answers[200] // 2,)]
+
+
+class Load:
+    """Buyers who each check out an item and buy it, again and again, over keep-alive connections to the proxy."""
+
+    def __init__(self, proxy: str) -> None:
+        self._proxy = proxy
+        self._items = count(1)
+        self.answers = Counter[int | str]()
+        self.is_over = False
+
+    async def buy(self, number: int) -> None:
+        """Until it is over and enough was asked. Whatever is not answered with 200 is an answer of its own."""
+        async with Client(self._proxy, reconnects=True) as client:
+            for bought in count():
+                if self.is_over and self.answers.total() >= REQUESTS:
+                    return
+                user = f"user-{number}-{bought // 10}"
+                issued = await self._ask(client, f"/checkout?user_id={user}&id={next(self._items)}")
+                if issued:
+                    await self._ask(client, f"/purchase?code={issued}")
+
+    async def _ask(self, client: Client, target: str) -> str:
+        try:
+            answer = await client.post(target)
+        except (ConnectionLost, OSError) as error:
+            self.answers[f"{type(error).__name__} at {target.partition('?')[0]}"] += 1
+            return ""
+        self.answers[answer.status] += 1
+        return answer.json().get("code", "") if answer.status == 200 else ""
+
+
+def serving(processes: list[Process], address: str) -> Process:
+    return next(process for process in processes if f"listening on {address}\n" in process.log)
+
+
+@asynccontextmanager
+async def haproxy(folder: Path, addresses: list[str]) -> AsyncIterator[str]:
+    """The address of an HAProxy in front of `addresses`."""
+    assert HAPROXY is not None
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        servers = [address.removeprefix("http://") for address in addresses]
+        file = folder / "haproxy.cfg"
+        file.write_text(CONFIGURATION.format(listener=listener.fileno(), servers=servers))
+        proxy = Child("haproxy", [HAPROXY, "-db", "-f", str(file)], pass_fds=[listener.fileno()])
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            proxy.kill()
+            with trio.CancelScope(shield=True):
+                await proxy.wait()
+
+
+async def until_up(operator: Client, wanted: set[str]) -> None:
+    """Wait until HAProxy sends requests to these servers and to no others."""
+    with trio.fail_after(20):
+        while True:
+            lines = (await operator.get("/proxy;csv")).body.decode().splitlines()
+            fields = lines[0].removeprefix("# ").split(",")
+            servers = [dict(zip(fields, line.split(","), strict=False)) for line in lines[1:]]
+            up = {server["svname"] for server in servers if server["status"].startswith("UP")}
+            if up - {"BACKEND"} == wanted:
+                return
+            await trio.sleep(0.02)
