@@ -38,7 +38,7 @@ CREATE TABLE checkouts (
     user_id      text,
     -- the random part of a code of release 0.1; the next release drops it
     secret       bytea       CHECK (octet_length(secret) = 16),
-    -- the query string of a malformed attempt as it came, cut at 1,024 bytes
+    -- the query string of a malformed attempt, bytes beyond ASCII percent-encoded, cut at 1,024 bytes
     query        bytea       CHECK (octet_length(query) <= 1024),
     -- what stands for the buyer in the code: a code proves itself by this row
     user_digest  bytea       CHECK (octet_length(user_digest) = 16),

@@ -17,6 +17,7 @@ from typing import Any
 import h11
 import hypercorn.trio.run
 import trio
+from h2.events import RequestReceived
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
@@ -29,6 +30,7 @@ from hypercorn.utils import parse_socket_addr
 
 from flash.http.connection_set import ConnectionSet
 from flash.http.limits import DRAIN_GRACE_SECONDS, LINGER_SECONDS
+from flash.http.raw_targets import escaped
 from flash.http.strict_h11 import StrictH11
 
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
@@ -115,7 +117,7 @@ class GuardedTCPServer(TCPServer):
         try:
             is_tls, is_http2 = await self._handshake()
             async with TaskGroup() as task_group:
-                self._protocol = self._make_protocol(H2Protocol if is_http2 else GuardedH11, task_group, is_tls)
+                self._protocol = self._make_protocol(GuardedH2 if is_http2 else GuardedH11, task_group, is_tls)
                 await self._protocol.initiate()
                 self._expect_request()
                 # A reset ends the reading only: raised here, it would cancel the handler in the same nursery.
@@ -187,6 +189,15 @@ class GuardedTCPServer(TCPServer):
                         pass
             with trio.move_on_after(LINGER_SECONDS):
                 await self.stream.aclose()
+
+
+class GuardedH2(H2Protocol):
+    """Hypercorn's HTTP/2, which understands a path with bytes beyond ASCII."""
+
+    async def _create_stream(self, request: RequestReceived) -> None:
+        if request.headers is not None:
+            request.headers = [(name, escaped(value) if name == b":path" else value) for name, value in request.headers]
+        await super()._create_stream(request)
 
 
 class GuardedH11(H11Protocol):

@@ -2,7 +2,9 @@
 
 llhttp rejects ambiguous framing, bare line feeds and folded lines. It accepts any number and size of headers, any
 version, no Host or several, every transfer coding that ends in `chunked`, and a fragment in the target: those are
-rejected here. Its leniency switches stay off. Bodies are counted, and kept only for an application that reads them.
+rejected here. It also rejects bytes beyond ASCII in the target, which are escaped before it sees them. Its leniency
+switches stay off. Bodies are counted, and kept only for an application that reads them. What becomes of a request
+never depends on how it is cut into packets.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from flash.http.limits import HEAD_MAX_BYTES, HEADERS_MAX, URL_MAX_BYTES
 from flash.http.message import Header, Request
+from flash.http.raw_targets import escaped, runs
 
 READ_BYTES = 4_096
 """Feed at most this much at once, and nothing while a request is ready. That keeps at most 151 pipelined requests in
@@ -75,19 +78,43 @@ class RequestParser:
         self._body_max_bytes = body_max_bytes
         self._keeps_bodies = keeps_bodies
         self._llhttp = HttpRequestParser(self)
+        self._target = b""
+        self._is_in_target = False
         self._incoming: Incoming
 
     def feed(self, data: bytes) -> None:
         """Take at most `READ_BYTES`. Bad input raises nothing: it sets `rejection`."""
         try:
-            while data:
-                data = self._parse(data)
+            if data.endswith(b"\n") and data.isascii():
+                self._is_in_target = False
+                self._parse(data)
+            else:
+                self._parse_runs(data)
         except _Rejected:
             pass
         except HttpParserError as error:
             self._give_up(error)
 
-    def _parse(self, data: bytes) -> bytes:
+    def _parse_runs(self, data: bytes) -> None:
+        """Parse what may hold bytes beyond ASCII, or end where the next ones would belong to a target.
+
+        Only llhttp knows what a byte belongs to, and it tells of a target only at the end of what it is fed. So the
+        byte before a run is fed alone: if the target grows by it, the run belongs to the target as well.
+        """
+        for run in runs(data):
+            if run.isascii():
+                self._parse(run[:-1])
+                size = len(self._target)
+                self._parse(run[-1:])
+                self._is_in_target = len(self._target) > size
+            else:
+                self._parse(escaped(run) if self._is_in_target else run)
+
+    def _parse(self, data: bytes) -> None:
+        while data:
+            data = self._parse_to_upgrade(data)
+
+    def _parse_to_upgrade(self, data: bytes) -> bytes:
         try:
             self._llhttp.feed_data(data)
         except HttpParserUpgrade as upgrade:

@@ -2,6 +2,7 @@
 
 h11 repairs bare line feeds, folded lines and repeated framing headers, and leaves versions and hosts to its user. An
 intermediary may read such a request differently, so it is rejected here. The built-in parser has rules of its own.
+Only targets with bytes beyond ASCII are understood here and not by h11.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from typing import Any
 import h11
 
 from flash.http.limits import HEAD_MAX_BYTES, HEADERS_MAX, URL_MAX_BYTES
+from flash.http.raw_targets import escaped
 
 _BARE_LF_OR_FOLD = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _FRAMING = re.compile(rb"\n(?:content-length|transfer-encoding)[ \t]*:", re.IGNORECASE)
+_TARGET = re.compile(rb"[A-Z]+ ((?:/|[a-z]+://)[^ \r\n]*)")
+"""The target of a request line, or as much of it as has arrived."""
 _HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:\[\]%-]*")
 
 
@@ -28,6 +32,7 @@ class StrictH11(h11.Connection):
     def next_event(self) -> Any:
         try:
             if self.their_state is h11.IDLE:
+                self._escape_target()
                 _check_head(self.trailing_data[0])
             event = super().next_event()
             if isinstance(event, h11.Request):
@@ -36,6 +41,13 @@ class StrictH11(h11.Connection):
             self.has_rejected = True
             raise
         return event
+
+    def _escape_target(self) -> None:
+        """Rewrite what h11 has received and not looked at yet. Nothing public does that, and h11 is pinned."""
+        received = self._receive_buffer._data
+        target = None if received.isascii() else _TARGET.match(received)
+        if target and not target[1].isascii():
+            received[target.start(1) : target.end(1)] = escaped(target[1])
 
 
 def _check_head(received: bytes) -> None:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import asyncpg
 import orjson
+import pytest
 import trio
 
 from flash import bridge, catalog
@@ -913,17 +914,43 @@ async def test_a_full_queue_is_reported_at_once_and_a_missing_leader_as_an_unkno
         assert answer.status == 200
 
 
-async def test_a_query_with_raw_bytes_beyond_ascii_is_rejected_and_buys_nothing(
-    postgres: str, valkey: EmbeddedValkey
+async def test_raw_utf8_in_a_query_is_understood(postgres: str, valkey: EmbeddedValkey) -> None:
+    async with open_shop(postgres, valkey.url) as shop:
+        status, issued = await raw_post(shop, "checkout?user_id=josé&id=1".encode())
+        assert status == 200
+        answer = await shop.purchase(issued["code"])
+        assert (answer.status, answer.json()["user_id"]) == (200, "josé")
+        assert await shop.database.value("SELECT count(*) FROM checkouts WHERE user_id = 'josé'") == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "detail", "stored"),
+    [
+        (b"user_id=\xff&id=1", "user_id is not valid UTF-8", "user_id=%FF&id=1"),
+        (b"user_id=u&id=\xef\xbc\x91", "id must be a decimal number", "user_id=u&id=%EF%BC%91"),
+    ],
+)
+async def test_raw_bytes_that_make_no_sense_are_refused_and_the_attempt_is_stored(
+    postgres: str, valkey: EmbeddedValkey, query: bytes, detail: str, stored: str
 ) -> None:
     async with open_shop(postgres, valkey.url) as shop:
-        code = (await shop.code("ann", 1)).encode()
-        for query in (
-            b"checkout?user_id=\xff&id=1",
-            b"checkout?user_id=u&id=\xef\xbc\x91",
-            b"purchase?code=%s\xff" % code,
-        ):
-            received = await raw(shop.address, b"POST /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % query)
-            assert received.startswith(b"HTTP/1.1 400 ")
-        assert await shop.database.value("SELECT count(*) FROM checkouts WHERE outcome = 'issued'") == 1
-        check_problem(await shop.client.get(f"/purchases/{code.decode()}"), NOT_PURCHASED)
+        status, refused = await raw_post(shop, b"checkout?" + query)
+        assert (status, refused["code"]) == (400, "invalid_request")
+        assert refused["detail"].startswith(detail)
+        (row,) = await shop.database.rows("SELECT outcome, convert_from(query, 'UTF8') AS query FROM checkouts")
+        assert dict(row) == {"outcome": "invalid_request", "query": stored}
+
+
+async def test_a_code_with_raw_bytes_is_invalid_and_buys_nothing(postgres: str, valkey: EmbeddedValkey) -> None:
+    async with open_shop(postgres, valkey.url) as shop:
+        code = await shop.code("ann", 1)
+        for spoilt in (code.encode() + b"\xff", f"{code}é".encode()):
+            status, refused = await raw_post(shop, b"purchase?code=" + spoilt)
+            assert (status, refused["code"]) == (400, "invalid_code")
+        check_problem(await shop.client.get(f"/purchases/{code}"), NOT_PURCHASED)
+
+
+async def raw_post(shop: Shop, target: bytes) -> tuple[int, Any]:
+    """The status and the body of the answer to a target that no client library would send."""
+    received = await raw(shop.address, b"POST /%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % target)
+    return int(received.split(b" ")[1]), orjson.loads(received.partition(b"\r\n\r\n")[2])

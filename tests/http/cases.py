@@ -23,6 +23,7 @@ OLD_WORDS = "RFC 9112, 3: a line may be parsed by its words, and llhttp does"
 FORGIVING = "h11 repairs what RFC 9112 lets a server reject, and an intermediary might read it differently"
 BOUND = "one of our own bounds"
 UNKNOWN = "RFC 9110, 15.6.2: 501 for what nobody implements; h11 takes any word"
+RAW = "clients send it, so bytes beyond ASCII in a target count as percent-encoded"
 VERSION = "h11 leaves the version to its user"
 
 ACCEPTED = [
@@ -34,6 +35,9 @@ ACCEPTED = [
     Case(b"GET http://h/?x=1 HTTP/1.1\r\nHost: h\r\n\r\n"),
     Case(b"GET / HTTP/1.1\r\nHost:\r\n\r\n"),
     Case(b"GET / HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n"),
+    Case(b"GET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", unlike_h11=RAW),
+    Case(b"GET /?a=jos\xc3\xa9&b=\xff\x80c HTTP/1.1\r\nHost: h\r\nX: \xc3\xa9\r\n\r\n", unlike_h11=RAW),
+    Case(b"POST /?\xff HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n/\xff \x80", body=b"/\xff \x80", unlike_h11=RAW),
     Case(GET + b"X:\t a \t\r\nY:\r\nZ: \xe4 b\r\n\r\n"),
     Case(GET + b"X: a\r\nX: b\r\n\r\n"),
     Case(GET + b"Connection: keep-alive\r\n\r\n"),
@@ -80,7 +84,11 @@ REJECTED = [
     Case(b"SOURCE / HTTP/1.1\r\nHost: h\r\n\r\n", 501, unlike_h11=UNKNOWN),
     Case(b"SETUP / RTSP/1.0\r\nHost: h\r\n\r\n", 501),
     Case(b"GET /#x HTTP/1.1\r\nHost: h\r\n\r\n", 400, unlike_h11="h11 does not look into the target"),
-    Case(b"GET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+    Case(b"GET \xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+    Case(b"GET\xff / HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+    Case(b"GET / HTTP/1.1\xff\r\nHost: h\r\n\r\n", 400),
+    Case(b"GET /1 HTTP/1\xff.1\r\nHost: h\r\n\r\n", 400),
+    Case(b"GET htt\xff://h/ HTTP/1.1\r\nHost: h\r\n\r\n", 400),
     Case(b"GET /\x7f HTTP/1.1\r\nHost: h\r\n\r\n", 400),
     Case(b"GET h HTTP/1.1\r\nHost: h\r\n\r\n", 400, unlike_h11="h11 does not look into the target"),
     Case(b"GET / HTTP/1.1\nHost: h\n\n", 400, unlike_h11=FORGIVING),
@@ -130,6 +138,7 @@ REJECTED = [
     Case(b"HTTP/1.1 200 OK\r\nHost: h\r\n\r\n", 400),
     Case(b"GET /" + b"a" * 8_192 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414, unlike_h11=BOUND),
     Case(b"GET /" + b"a" * 100_000, 414, unlike_h11=BOUND),
+    Case(b"GET /" + b"\xff" * 2_731 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414),
     Case(GET + b"X: a\r\n" * 100 + b"\r\n", 431, unlike_h11=BOUND),
     Case(GET + b"X: " + b"a" * 16_384 + b"\r\n\r\n", 431, unlike_h11=BOUND),
     Case(GET + b"X: " + b"a" * 100_000, 431, unlike_h11=BOUND),

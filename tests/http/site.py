@@ -46,6 +46,7 @@ class Site:
                 ("GET", "/"): self.hello,
                 ("POST", "/"): self.hello,
                 ("GET", "/second"): self.hello,
+                ("POST", "/echo"): self.echo,
                 ("GET", "/slow"): self.slow,
                 ("GET", "/big"): self.big,
                 ("GET", "/events"): self.events,
@@ -56,6 +57,9 @@ class Site:
     async def hello(self, request: Request) -> Response:
         self.calls.append(request.path)
         return json_response(200, {"n": len(self.calls)})
+
+    async def echo(self, request: Request) -> Response:
+        return json_response(200, request.query.decode("ascii"))
 
     async def slow(self, request: Request) -> Response:
         self.slow_began.set()

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import h11
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flash.http.limits import BODY_MAX_BYTES, HEADERS_MAX
 from flash.http.message import Header
@@ -118,6 +120,51 @@ def test_three_requests_at_once_are_three(case: Case) -> None:
 def test_requests_before_a_rejection_are_accepted_and_none_after_it(case: Case) -> None:
     verdict = judge([GET + b"\r\n" + case.data + GET + b"\r\n"])
     assert (len(verdict.accepted), verdict.status) == (1, case.status)
+
+
+@pytest.mark.parametrize(
+    ("raw", "escaped"),
+    [
+        ("/checkout?user_id=josé&id=1", b"/checkoutuser_id=jos%C3%A9&id=1"),
+        ("/checkout?user_id=%6Aosé%C3%A9", b"/checkoutuser_id=%6Aos%C3%A9%C3%A9"),
+        ("/é", b"/%C3%A9"),
+        ("http://h/é?é", b"http://h/%C3%A9%C3%A9"),
+    ],
+)
+def test_raw_bytes_of_a_target_count_as_percent_encoded_and_those_of_headers_and_bodies_stay(
+    raw: str, escaped: bytes
+) -> None:
+    head = b"POST %b HTTP/1.1\r\nHost: h\r\nX: /\xff\r\nContent-Length: 2\r\n\r\n" % raw.encode()
+    for pieces in cuts(head + b"/\xff" + GET + b"\r\n"):
+        (method, target, headers, body), second = judge(pieces).accepted
+        assert (method, target, headers[1:], body) == ("POST", escaped, [(b"x", b"/\xff")], b"/\xff")
+        assert second[0] == "GET"
+
+
+WORDS = st.sampled_from(
+    [b"/", b"?", b" ", b"a", b"1", b"HTTP/1", b"\x80", b"\xc3\xa9", b"\xff", b"%C3", b"\r\n", b"http://"]
+)
+RAW_REQUEST = st.builds(
+    lambda method, target, version, field, body: (
+        b"%b /%b HTTP/1.%b\r\nHost: h\r\nX: %b\r\nContent-Length: %d\r\n\r\n%b"
+        % (method, target, version, field, len(body), body)
+    ),
+    st.sampled_from([b"GET", b"POST", b"CONNECT", b"\xff"]),
+    st.lists(WORDS, max_size=6).map(b"".join),
+    st.sampled_from([b"1", b"1", b"1", b"0", b"\xff"]),
+    st.lists(WORDS, max_size=4).map(b"".join),
+    st.lists(WORDS, max_size=4).map(b"".join),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(RAW_REQUEST, min_size=1, max_size=3).map(b"".join), st.data())
+def test_requests_with_raw_bytes_get_the_same_verdict_however_they_are_cut(data: bytes, choice: st.DataObject) -> None:
+    whole = judge([data])
+    for pieces in cuts(data):
+        assert judge(pieces) == whole
+    ends = sorted(choice.draw(st.lists(st.integers(0, len(data)), max_size=6)))
+    assert judge([data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True)]) == whole
 
 
 @pytest.mark.parametrize("case", LAST, ids=lambda case: repr(case.data[:60]))

@@ -166,7 +166,7 @@ async def test_over_tls_each_http2_killer_costs_at_most_its_own_connection(
         (b"GET / HTTP/0.9\r\nHost: h\r\n\r\n", 505),
         (b"GET / HTTP/11\r\nHost: h\r\n\r\n", 400),
         (b"GET /#x HTTP/1.1\r\nHost: h\r\n\r\n", 400),
-        (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+        (b"GET \xc3\xa9 HTTP/1.1\r\nHost: h\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: h\n\n", 400),
         (GET + b"X: a\n\r\n", 400),
         (GET + b"X: a\r\n b\r\n\r\n", 400),
@@ -267,6 +267,54 @@ def test_a_head_gets_the_same_verdict_at_once_and_byte_by_byte() -> None:
                 status_seen = error.error_status_hint
                 break
         assert status_seen == status
+
+
+async def test_raw_bytes_in_a_target_count_as_percent_encoded(serving: Serving) -> None:
+    async with serving() as running:
+        raw_head = "POST /echo?a=josé&b=%C3 HTTP/1.1\r\nHost: h\r\n".encode()
+        data = raw_head + b"\r\n" + raw_head + b"X: /\xff\r\nContent-Length: 3\r\n\r\n/\xff " + raw_head
+        answer = await raw(running.address, data + b"Connection: close\r\n\r\n", seconds=2)
+        assert answer.count(b'"a=jos%C3%A9&b=%C3"') == 3
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+async def test_raw_bytes_in_a_target_count_as_percent_encoded_over_tls(
+    serving: Serving, tls: Tls, protocol: str
+) -> None:
+    path = (b":path", "/echo?a=josé".encode())
+    requests = {
+        "http/1.1": b"POST %b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % path[1],
+        "h2": PREFACE + _headers((b":method", b"POST"), SCHEME, AUTHORITY, path),
+    }
+    async with serving(tls=tls) as running, await tls_stream(running.address, tls, protocol) as stream:
+        await stream.send_all(requests[protocol])
+        await _receive_until(stream, b'"a=jos%C3%A9"')
+
+
+@pytest.mark.parametrize(
+    ("data", "target"),
+    [
+        ("GET /é?a=é HTTP/1.1\r\nHost: h\r\nX: /é\r\n\r\n", b"/%C3%A9?a=%C3%A9"),
+        ("GET http://h/é HTTP/1.1\r\nHost: h\r\n\r\n", b"http://h/%C3%A9"),
+        ("GETé / HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        ("GET é HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        ("GET hé://h/ HTTP/1.1\r\nHost: h\r\n\r\n", None),
+        ("GET / HTTP/1.é\r\nHost: h\r\n\r\n", None),
+    ],
+)
+def test_h11_sees_raw_bytes_of_a_target_escaped_however_the_request_is_cut(data: str, target: bytes | None) -> None:
+    whole = data.encode()
+    for cut in range(len(whole)):
+        connection = StrictH11(h11.SERVER)
+        for piece in (whole[:cut], whole[cut:]) if cut else [bytes([octet]) for octet in whole]:
+            if piece:
+                connection.receive_data(piece)
+                try:
+                    event = connection.next_event()
+                except h11.RemoteProtocolError:
+                    event = None
+                    break
+        assert (event and event.target) == target
 
 
 # --- bodies, pipelining, deadlines, bounds --------------------------------------------------------------------
