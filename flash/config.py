@@ -24,6 +24,7 @@ from flash.settings import (
     seconds,
     secret,
     setting,
+    strangers,
     text,
     token,
     url,
@@ -187,6 +188,8 @@ class Config:
     send_seconds: float = seconds("FLASH_SEND_SECONDS", 10.0, 0.1, 600, "how long a client may take to read an answer")
 
     is_under_honcho: bool = False
+    strangers: tuple[str, ...] = ()
+    """A sentence about each variable that looks like a setting and is none."""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Config:
@@ -205,7 +208,9 @@ class Config:
                 continue
             if value is not UNSET:
                 values[name] = value
-        config = cls(**values)
+        config = cls(
+            **values, strangers=() if TOLD in env else tuple(strangers(env, [found for _, found in settings()]))
+        )
         wrong += [] if wrong else config._contradictions()
         if wrong:
             raise ConfigError("\n".join(wrong))
@@ -265,6 +270,7 @@ class Config:
                 yield f"{variable}={str(path)!r}: expected a PEM file that this user can read"
 
     def _unwise(self) -> Iterator[str]:
+        yield from self.strangers
         if self.http == "own":
             yield "FLASH_HTTP=own is now called FLASH_HTTP=builtin; the next release will refuse the old name"
         if self.lease_seconds >= self.request_timeout_seconds:
@@ -301,6 +307,10 @@ class Config:
 def settings() -> list[tuple[str, Setting]]:
     """The fields of `Config` with how each is read, in order of declaration."""
     return [(f.name, f.metadata["setting"]) for f in fields(Config) if "setting" in f.metadata]
+
+
+TOLD = "_FLASH_STRANGERS_TOLD"
+"""Set by `flash up` for its processes, which need not repeat what it has said about variables that are no settings."""
 
 
 def environment(**changes: str) -> dict[str, str]:

@@ -5,8 +5,9 @@ It knows no particular setting, and it looks up no environment: both belong to `
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 UNSET = object()
 """What `Setting.read` returns for a setting that the environment leaves out, or has as an empty variable."""
 
+_PREFIX = "FLASH_"
 _FILE_SUFFIX = "_FILE"
 _FILE_MAX_BYTES = 65_536
 _HIDDEN = "***"
@@ -192,3 +194,23 @@ def _number(kind: type[int] | type[float], low: float, high: float) -> Callable[
         return value
 
     return parse
+
+
+# What Kubernetes and Docker set beside a service that is named flash.
+_SERVICE_LINK = re.compile(r"FLASH_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?)")
+
+
+def strangers(env: Mapping[str, str], settings: Iterable[Setting]) -> Iterator[str]:
+    """A sentence about each variable of `env` that has our prefix and is none of `settings`."""
+    known = {name for found in settings for name in (found.variable, found.file_variable) if name}
+    bare = {name.removeprefix(_PREFIX): name for name in known}  # all have the prefix: with it, everything is near
+    for variable in sorted(env):
+        is_link = _SERVICE_LINK.fullmatch(variable) and not (variable == "FLASH_PORT" and env[variable].isdecimal())
+        if variable.startswith(_PREFIX) and variable not in known and not is_link:
+            yield f"{variable} is no setting{did_you_mean(variable.removeprefix(_PREFIX), bare)}"
+
+
+def did_you_mean(name: str, known: Mapping[str, str]) -> str:
+    """A half-sentence with what is shown for the nearest of `known`; empty if none is near."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {known[nearest[0]]}?" if nearest else ""

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from flash import __version__
 from flash.config import environment
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.local.procfile import PROJECT
 
-COMMANDS = ("up", "web", "inventory", "migrate", "keys", "audit", "config", "doctor")
+COMMANDS = ("up", "web", "inventory", "migrate", "keys", "audit", "config", "doctor", "completion")
 
 
 CONSOLE_SCRIPT = "import sys; from flash.cli import main; sys.exit(main())"
@@ -55,7 +56,17 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("arguments", [(), ("sell",), ("up", "--port", "x"), ("up", "--port", "70000")])
+def test_without_a_command_it_prints_the_help() -> None:
+    done = flash()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == flash("--help").stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert flash("--version").stdout == f"flash {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [("sell",), ("up", "--port", "x"), ("up", "--port", "70000")])
 def test_wrong_usage_exits_2_without_a_traceback(arguments: tuple[str, ...]) -> None:
     done = flash(*arguments)
     assert done.returncode == 2
@@ -97,7 +108,7 @@ def test_flash_refuses_to_run_without_assertions(command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", ["web", "inventory", "migrate", "keys", "audit"])
 def test_a_missing_database_is_reported_with_what_to_do(command: str) -> None:
-    done = flash(command)
+    done = flash(command, FLASH_DATA_DIR="/nowhere")  # not where a developer's own `scripts/run` keeps its data
     assert done.returncode == 2
     assert done.stderr.startswith("flash: DATABASE_URL is not set: run `flash up`")
 
@@ -120,6 +131,26 @@ def test_config_warns_of_what_is_unwise() -> None:
     done = flash("config", FLASH_HTTP="own")
     assert done.returncode == 0
     assert done.stderr.startswith("flash: warning: FLASH_HTTP=own is now called FLASH_HTTP=builtin")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "meant"),
+    [
+        ("FLASH_SALE_SZIE", "100", "; did you mean FLASH_SALE_SIZE?"),
+        ("FLASH_PORT", "8080", "; did you mean PORT?"),
+        ("FLASH_DATABASE_URL", "postgresql://h/d", "; did you mean DATABASE_URL?"),
+        ("FLASH_XYZ", "1", ""),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_named_with_the_nearest(variable: str, value: str, meant: str) -> None:
+    done = flash("config", **{variable: value})
+    assert done.returncode == 0
+    assert done.stderr == f"flash: warning: {variable} is no setting{meant}\n"
+
+
+def test_what_kubernetes_sets_for_a_service_named_flash_is_no_mistake() -> None:
+    names = ("FLASH_SERVICE_HOST", "FLASH_SERVICE_PORT_HTTP", "FLASH_PORT", "FLASH_PORT_80_TCP_ADDR")
+    assert flash("config", **dict.fromkeys(names, "tcp://10.0.0.1:80")).stderr == ""
 
 
 def test_config_as_json_holds_every_setting() -> None:
@@ -167,6 +198,13 @@ def test_the_doctor_names_a_taken_port_absent_stores_and_foreign_data(tmp_path: 
     assert done.returncode == 1
     found = verdicts(done)
     assert (found["port"], found["data directory"], found["REDIS_URL"]) == ("fail", "fail", "fail")
+
+
+def test_the_doctor_as_json_says_the_same(tmp_path: Path) -> None:
+    done = flash("doctor", "--json", PORT="0", FLASH_DATA_DIR=str(tmp_path), REDIS_URL=f"unix://{tmp_path}/none.sock")
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["sound"], report["running_pid"]) == (1, False, None)
+    assert {finding["subject"] for finding in report["findings"] if finding["verdict"] == "fail"} == {"REDIS_URL"}
 
 
 def test_the_doctor_fails_a_valkey_that_evicts(valkey: EmbeddedValkey) -> None:

@@ -83,7 +83,7 @@ IMPORTS = {
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
     " purchase_rpc purchase_rpc.messages shutdown sold_feed stores telemetry",
-    "local": "bridge config errors processes shutdown stores",
+    "local": "bridge config errors http processes settings shutdown stores",
     "cli": "audit bridge config errors local processes stores",
     "__main__": "cli",
     "testing": "codes config domain errors inventory local processes stores",

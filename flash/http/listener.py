@@ -16,7 +16,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise OperatorError(f"Cannot listen on {host!r}: {error.strerror}; set FLASH_HOST") from error
+        raise OperatorError(f"cannot listen on {host!r}: {error.strerror}; set FLASH_HOST") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)
@@ -24,7 +24,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise OperatorError(_why_not(error, host, port)) from error
+        raise OperatorError(why_not(error, host, port)) from error
     return listener
 
 
@@ -35,9 +35,16 @@ def address_of(listener: socket.socket, *, is_tls: bool = False) -> str:
     return f"{'https' if is_tls else 'http'}://{shown}:{port}"
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"Port {port} on {host} is taken by another process; set PORT to another one"
-    if error.errno == errno.EACCES:
-        return f"Port {port} on {host} may not be used by this user; set PORT to 1024 or above"
-    return f"Cannot listen on {host}, port {port}: {error.strerror}; set FLASH_HOST and PORT"
+def why_not(error: OSError, host: str, port: int) -> str:
+    """What is in the way of listening on `host` and `port`, and what to do about it."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return f"port {port} is taken on {host}: stop what uses it, or set PORT to another one"
+        case errno.EACCES:
+            return (
+                f"port {port} on {host} may not be used by this user: set PORT to 1024 or above, "
+                "or give it the right to ports below (CAP_NET_BIND_SERVICE)"
+            )
+        case errno.EADDRNOTAVAIL:
+            return f"{host} is not an address of this machine: set FLASH_HOST to one, or to 0.0.0.0 for all of them"
+    return f"cannot listen on {host}, port {port}: {error.strerror}; set FLASH_HOST and PORT"

@@ -1,17 +1,21 @@
 """`flash doctor`: what on this machine would keep the service from running well, and what to do about it.
 
-It changes nothing. The only programs that it starts are the embedded binaries, to see their versions.
+It changes nothing. The only programs that it starts are the embedded binaries, to see their versions. The stores of
+a `flash up` that runs are found and looked at, like given ones.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import resource
 import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -19,6 +23,7 @@ from flash import bridge
 from flash.config import Config, mask
 from flash.errors import FlashError, OperatorError
 from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
+from flash.local.found import find_data_dir, running_database, running_pid, running_redis
 from flash.local.ports import is_free
 from flash.stores.postgres import open_postgres
 from flash.stores.redis import eviction_warning, open_redis
@@ -41,14 +46,35 @@ class Finding:
     text: str
 
 
-def doctor(config: Config) -> int:
-    """Print one line for each finding. Returns 1 if one of them is a failure, else 0."""
-    failed = False
-    for check in (_python, _settings, _embedded, _data_dir, _disk, _port, _postgres, _redis, _open_files):
+def doctor(config: Config, *, as_json: bool) -> int:
+    """Print the findings, one a line or as JSON. Returns 1 if one of them is a failure, else 0."""
+    config, pid = _as_it_runs(config)
+    checks = _python, _settings, _embedded, _data_dir, _disk, partial(_port, pid), _postgres, _redis, _open_files
+    found = []
+    for check in checks:
         for finding in check(config):
-            failed = failed or finding.verdict == "fail"
-            sys.stdout.write(f"{finding.verdict:<4}  {finding.subject:<16}  {finding.text}\n")
-    return 1 if failed else 0
+            found.append(finding)
+            if not as_json:
+                sys.stdout.write(f"{finding.verdict:<4}  {finding.subject:<16}  {finding.text}\n")
+    is_sound = all(finding.verdict != "fail" for finding in found)
+    if as_json:
+        report = {"sound": is_sound, "running_pid": pid, "findings": [asdict(finding) for finding in found]}
+        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+    return 0 if is_sound else 1
+
+
+def _as_it_runs(config: Config) -> tuple[Config, str | None]:
+    """`config` with the stores of the `flash up` that runs, and its pid; as it is, and None, if none does."""
+    data_dir = find_data_dir(config)
+    pid = running_pid(data_dir)
+    if data_dir is None or pid is None:
+        return config, None
+    config = replace(config, data_dir=data_dir)
+    with contextlib.suppress(OperatorError):  # it was given one
+        config = replace(config, database_url=config.database_url or running_database(data_dir, pid))
+    with contextlib.suppress(OperatorError):
+        config = replace(config, redis_url=config.redis_url or running_redis(data_dir, pid))
+    return config, pid
 
 
 def _python(_config: Config) -> Iterator[Finding]:
@@ -114,9 +140,11 @@ def _existing(path: Path) -> Path:
     return path if os.path.exists(path) else _existing(path.parent)
 
 
-def _port(config: Config) -> Iterator[Finding]:
+def _port(running_pid: str | None, config: Config) -> Iterator[Finding]:
     try:
-        if config.port == 0 or is_free(config.host, config.port):
+        if running_pid is not None:
+            yield Finding("ok", "flash up", f"runs here already (pid {running_pid})")
+        elif config.port == 0 or is_free(config.host, config.port):
             yield Finding("ok", "port", f"{config.port} on {config.host} is free")
         else:
             yield Finding("fail", "port", f"{config.port} on {config.host} is taken: stop what uses it, or set PORT")

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from flash.config import Config
 from flash.errors import OperatorError
+from flash.http.listener import why_not
 
 _TRIES = 20
 
@@ -25,7 +26,9 @@ def with_free_ports(config: Config, offsets: Sequence[int]) -> Config:
         if not unusable:
             return replace(config, port=base)
         taken = unusable[0]
-    raise OperatorError(f"port {taken} is taken on {config.host}: stop what uses it, or set PORT to another one")
+    if taken > 65535:
+        raise OperatorError(f"there is no port {taken}: set PORT so that every web process gets one up to 65535")
+    raise OperatorError(why_not(OSError(errno.EADDRINUSE, ""), config.host, taken))
 
 
 def is_free(host: str, port: int) -> bool:
@@ -39,12 +42,10 @@ def is_free(host: str, port: int) -> bool:
             listener.bind(address)
             listener.listen()
     except socket.gaierror:
-        raise OperatorError(f"FLASH_HOST={host!r} is not an address of this machine") from None
+        raise OperatorError(f"FLASH_HOST={host!r} is no address: set it to one of this machine") from None
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EACCES):
-            raise OperatorError(
-                f"cannot listen on {host}, port {port}: {error.strerror}; set FLASH_HOST and PORT"
-            ) from None
+            raise OperatorError(why_not(error, host, port)) from None
         return False
     return True
 

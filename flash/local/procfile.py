@@ -13,8 +13,9 @@ from pathlib import Path
 
 from honcho.environ import expand_processes, parse_procfile
 
-from flash.config import Config, environment
+from flash.config import TOLD, Config, environment
 from flash.errors import ConfigError
+from flash.settings import did_you_mean
 
 PROJECT = Path(__file__).resolve().parents[2]
 """The directory that holds the package: the project, or `site-packages` if the package is installed."""
@@ -69,7 +70,10 @@ def read_procfile(path: Path | None, concurrency: str | None) -> Procfile:
         raise ConfigError(f"{path} names no process: expected lines such as `web: exec python -m flash web`")
     counts = parse_concurrency(concurrency or CONCURRENCY)
     if concurrency and (unknown := set(counts) - set(commands)):
-        raise ConfigError(f"-c {concurrency}: {path} has no {', '.join(sorted(unknown))}, only {', '.join(commands)}")
+        kinds = ", ".join(
+            f"{kind}{did_you_mean(kind, {known: known for known in commands})}" for kind in sorted(unknown)
+        )
+        raise ConfigError(f"-c {concurrency}: {path} has only {', '.join(commands)} and no {kinds}")
     return Procfile(commands, counts)
 
 
@@ -103,6 +107,7 @@ def process_environment(config: Config, data_dir: Path) -> dict[str, str]:
         FLASH_DATA_DIR=str(data_dir),
         FLASH_PRESTOP_SECONDS="0",  # no proxy is in front, and Ctrl-C should end it now
         PYTHONUNBUFFERED="1",
+        **{TOLD: "1"},
     )
     env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", os.defpath)))
     if (PROJECT / "pyproject.toml").is_file():  # not installed: run from a checkout

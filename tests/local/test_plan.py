@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from flash.config import Config
 from flash.errors import ConfigError, OperatorError
+from flash.http.listener import why_not
 from flash.local.ports import any_port, is_free, with_free_ports
 from flash.local.procfile import parse_concurrency, read_procfile
 
@@ -57,7 +60,7 @@ def test_a_free_port_is_told_from_a_taken_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert not is_free("127.0.0.1", taken.getsockname()[1])
     assert is_free("127.0.0.1", any_port("127.0.0.1"))
-    with pytest.raises(OperatorError, match="is not an address of this machine"):
+    with pytest.raises(OperatorError, match="is no address"):
         is_free("no.such.host.invalid", 80)
 
 
@@ -66,6 +69,24 @@ def test_every_web_process_needs_its_own_free_port() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(OperatorError, match=f"port {port} is taken"):
             with_free_ports(Config(port=port - 1), [0, 1])
-    with pytest.raises(OperatorError, match="port 65536 is taken"):
+    with pytest.raises(OperatorError, match="there is no port 65536"):
         with_free_ports(Config(port=65535), [1])
     assert with_free_ports(Config(port=0), [0, 1]).port > 0
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (errno.EACCES, "port 80 on 10.0.0.9 may not be used by this user: set PORT to 1024 or above"),
+        (errno.EADDRNOTAVAIL, "10.0.0.9 is not an address of this machine: set FLASH_HOST"),
+        (errno.EADDRINUSE, "port 80 is taken on 10.0.0.9: stop what uses it"),
+        (errno.EMFILE, "cannot listen on 10.0.0.9, port 80: Too many open files"),
+    ],
+)
+def test_what_is_in_the_way_of_a_port_is_said_with_what_to_do(number: int, text: str) -> None:
+    assert why_not(OSError(number, os.strerror(number)), "10.0.0.9", 80).startswith(text)
+
+
+def test_an_address_of_another_machine_is_not_a_taken_port() -> None:
+    with pytest.raises(OperatorError, match=r"^192\.0\.2\.1 is not an address of this machine: set FLASH_HOST"):
+        with_free_ports(Config(host="192.0.2.1"), [0])

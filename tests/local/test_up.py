@@ -249,7 +249,7 @@ def test_a_concurrency_that_is_wrong_is_wrong_usage(folder: Path) -> None:
     stubs = procfile(folder, web="web")
     cases: list[tuple[tuple[str | Path, ...], str]] = [
         (("-c", "web=x"), "flash: -c web=x: expected something like web=1,inventory=2\n"),
-        (("-c", "wbe=1"), f"flash: -c wbe=1: {stubs} has no wbe, only web\n"),
+        (("-c", "wbe=1"), f"flash: -c wbe=1: {stubs} has only web and no wbe; did you mean web?\n"),
         (("-f", folder / "none"), f"flash: {folder / 'none'} cannot be used: No such file or directory\n"),
     ]
     for arguments, message in cases:

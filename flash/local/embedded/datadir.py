@@ -106,9 +106,8 @@ def locked(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
             raise OperatorError(
-                f"`flash up` is already running here (pid {holder}, data in {data_dir}): "
+                f"`flash up` is already running here (pid {_written(descriptor)}, data in {data_dir}): "
                 "stop it, or set FLASH_DATA_DIR to another directory"
             ) from None
         os.ftruncate(descriptor, 0)
@@ -116,3 +115,24 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def holder(data_dir: Path) -> str | None:
+    """The pid of the process that has reserved `data_dir`, as text; None if nobody has."""
+    try:
+        descriptor = os.open(data_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise OperatorError(f"cannot look into {data_dir}: {error.strerror}; run this as its owner") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _written(descriptor)
+    finally:
+        os.close(descriptor)  # and with it the lock that we may have got
+    return None
+
+
+def _written(descriptor: int) -> str:
+    return os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"

@@ -79,9 +79,15 @@ class EmbeddedPostgres(Store):
     def home(self) -> Path:
         return self.cluster
 
+    def has_data(self) -> bool:
+        """Whether an earlier start has made the cluster."""
+        with datadir.explained():
+            self.settle()
+        return self.cluster.exists()
+
     def launch(self) -> None:
         with datadir.explained():
-            self._settle()
+            self.settle()
             leftovers.stop_server(self.cluster / "postmaster.pid", str(self.cluster), self.stop_signal)
             if not self.cluster.exists():
                 self._make_cluster()
@@ -92,7 +98,7 @@ class EmbeddedPostgres(Store):
     def is_ready(self) -> bool:
         return ask(self.socket_dir / ".s.PGSQL.5432", _startup_packet("flash", "flash")).startswith(b"R")
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Choose the user to run as, and places for binaries, data and sockets that this user can reach."""
         self._bin = find_postgres()
         run = datadir.socket_directory(self.data_dir)

@@ -58,6 +58,9 @@ class Store(ABC):
     def home(self) -> Path:
         """Where it keeps its data."""
 
+    def settle(self) -> None:  # noqa: B027 - most stores have nothing to choose
+        """Find out where it listens, as `launch` does, without starting it."""
+
     @abstractmethod
     def launch(self) -> None:
         """Start it without waiting."""
