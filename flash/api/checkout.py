@@ -1,6 +1,6 @@
 """POST /checkout: read the attempt, have it recorded, word the outcome.
 
-A malformed attempt is recorded as well, before its 400 is sent.
+A malformed attempt is recorded as well, before its 400 or 415 is sent.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from flash.api.problems import ITEM_NOT_FOUND, ITEM_SOLD, SOLD_OUT
 from flash.codes import Codes
 from flash.domain import Attempt, CheckoutOutcome, ItemId, MalformedAttempt, RecordedAttempt, UserId
 from flash.http import parameters
+from flash.http.body_parameters import UnsupportedMediaType, read_request
 from flash.http.message import Request, Response, json_response
-from flash.http.parameters import InvalidParameter
-from flash.http.problems import invalid_request, problem, retry_after
+from flash.http.parameters import InvalidParameter, read_params
+from flash.http.problems import problem, retry_after
 
+_NAMES = ("user_id", "id")
 _QUERY_BYTES_MAX = 1024
 
 
@@ -30,11 +32,11 @@ class CheckoutHandlers:
 
     async def check_out(self, request: Request) -> Response:
         try:
-            user, item = parameters.read_params(request.query, ("user_id", "id"))
+            user, item = read_request(request, _NAMES) if request.body else read_params(request.query, _NAMES)
             attempt = Attempt(UserId(parameters.user_id(user)), ItemId(parameters.item_id(item)))
-        except InvalidParameter as error:
-            await self._checkouts.ask(MalformedAttempt(request.query[:_QUERY_BYTES_MAX]))
-            return invalid_request(error.detail)
+        except (InvalidParameter, UnsupportedMediaType):
+            await self._checkouts.ask(_malformed(request))
+            raise
         recorded = await self._checkouts.ask(attempt)
         match recorded.outcome:
             case CheckoutOutcome.ISSUED:
@@ -50,6 +52,12 @@ class CheckoutHandlers:
                 return SOLD_OUT
             case CheckoutOutcome.INVALID_REQUEST:
                 raise AssertionError("a well-formed attempt was recorded as malformed")
+
+
+def _malformed(request: Request) -> MalformedAttempt:
+    """The query as it came, and behind a line feed, which no query has, the body."""
+    given = request.query + b"\n" + request.body if request.body else request.query
+    return MalformedAttempt(given[:_QUERY_BYTES_MAX])
 
 
 def _sale_not_open(seconds: float) -> Response:

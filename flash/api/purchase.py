@@ -26,16 +26,19 @@ from flash.domain import (
     Sold,
 )
 from flash.http import parameters
+from flash.http.body_parameters import read_request
 from flash.http.message import Request, Response, json_response
-from flash.http.parameters import InvalidParameter
+from flash.http.parameters import AmbiguousRequest, InvalidParameter, MissingParameter, read_params
 from flash.http.problems import problem
 
 # A receipt is its buyer's, and a 404 that a cache kept would outlive the purchase (RFC 9110, 15.5.5).
 _NO_STORE = ((b"cache-control", b"no-store"),)
-# One answer for a code that is missing, malformed, forged, unknown or expired: a forger learns nothing from it.
+# One answer for a code that is malformed, forged, unknown or expired: a forger learns nothing from it.
 _INVALID_CODE = problem(400, "invalid_code", "Invalid or expired code")
 _NOT_PURCHASED = problem(404, "not_purchased", "Nothing has been bought with this code yet", headers=_NO_STORE)
 _KEY_REUSED = problem(422, "idempotency_key_reused", "The Idempotency-Key has been used with another code")
+
+_NAMES = ("code",)
 
 _request_names = RequestNames()
 
@@ -67,7 +70,11 @@ class PurchaseHandlers:
 
     async def purchase(self, request: Request) -> Response:
         try:
-            (text,) = parameters.read_params(request.query, ("code",))
+            (text,) = read_request(request, _NAMES) if request.body else read_params(request.query, _NAMES)
+        except AmbiguousRequest:
+            raise
+        except MissingParameter as error:
+            return problem(400, "invalid_code", error.detail)
         except InvalidParameter:
             return _INVALID_CODE
         code = await self._open(text)

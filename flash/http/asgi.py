@@ -19,6 +19,7 @@ import trio
 
 from flash.errors import OutcomeUnknown, Overloaded, RateLimited, StorageFull, Unavailable
 from flash.http import problems
+from flash.http.body_parameters import UnsupportedMediaType
 from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
 from flash.http.parameters import InvalidParameter
@@ -73,6 +74,8 @@ class App:
             return await self._route(request)
         except InvalidParameter as error:
             return problems.invalid_request(error.detail)
+        except UnsupportedMediaType as error:
+            return problems.unsupported_media_type(error.detail)
         except RateLimited as error:
             return problems.rate_limited(error.retry_after_seconds)
         except Overloaded as error:
@@ -119,10 +122,10 @@ class App:
         headers = scope["headers"]
         is_http1 = scope["http_version"] != "2"
         rejection = None
+        request = Request(scope["method"], "", scope["raw_path"], scope["query_string"], headers)
         # The hot path, a request without a body, never calls `receive`. HTTP/2 need not announce a body.
         if _announces_body(headers) or not is_http1:
-            rejection = await self._discard_body(headers, receive)
-        request = Request(scope["method"], "", scope["raw_path"], scope["query_string"], headers)
+            rejection = await self._read_body(request, receive)
         if self.reads_peers and scope.get("client"):
             request.peer = scope["client"][0]
         answer = rejection or await self.respond(request)
@@ -132,21 +135,22 @@ class App:
             closes = is_http1 and (self.draining.is_set() or rejection is not None)
             await _send(send, answer, request.method, closes)
 
-    async def _discard_body(self, headers: list[Header], receive: Receive) -> Response | None:
-        """Read the request body and drop it. Past a bound: the problem to answer with, before closing."""
-        for name, value in headers:
+    async def _read_body(self, request: Request, receive: Receive) -> Response | None:
+        """Read the body into `request`. Past a bound: the problem to answer with, before closing."""
+        for name, value in request.headers:
             if name == b"content-length" and not (value.isdigit() and int(value) <= self._body_max_bytes):
                 return problems.BODY_TOO_LARGE
-        size = 0
+        body = bytearray()
         with trio.move_on_after(self._body_seconds):
             for _ in range(BODY_PIECES_MAX):
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     return problems.BODY_BROKEN  # nobody is left to read it
-                size += len(message.get("body", b""))
-                if size > self._body_max_bytes:
+                body += message.get("body", b"")
+                if len(body) > self._body_max_bytes:
                     return problems.BODY_TOO_LARGE
                 if not message.get("more_body", False):
+                    request.body = bytes(body)
                     return None
             return problems.BODY_TOO_LARGE
         return problems.BODY_TOO_SLOW

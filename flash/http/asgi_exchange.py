@@ -62,7 +62,7 @@ class AsgiExchange:
         """The whole body at once, then nothing until the client leaves."""
         if not self._is_body_read:
             self._is_body_read = True
-            return {"type": "http.request", "body": self._incoming.body, "more_body": False}
+            return {"type": "http.request", "body": self._incoming.request.body, "more_body": False}
         if not self.is_complete:
             await self._wait_gone()
         return {"type": "http.disconnect"}

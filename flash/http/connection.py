@@ -47,7 +47,7 @@ class Connection:
         self._is_expired = False
         self._waiting = trio.CancelScope()
         self._peer = _peer_of(sock) if self._direct is not None and self._direct.reads_peers else None
-        self._parser = RequestParser(BODY_MAX_BYTES, keeps_bodies=self._direct is None)
+        self._parser = RequestParser(BODY_MAX_BYTES)
 
     @classmethod
     async def serve(cls, app: Application, connections: ConnectionSet, sock: socket.socket) -> None:

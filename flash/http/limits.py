@@ -7,7 +7,8 @@ from typing import Protocol
 URL_MAX_BYTES = 8_192
 HEAD_MAX_BYTES = 16_384
 HEADERS_MAX = 100
-BODY_MAX_BYTES = 65_536
+BODY_MAX_BYTES = 8_192
+"""As much as a URL: the parameters that a body carries would also fit into a query."""
 
 DRAIN_GRACE_SECONDS = 0.1
 """How long a quiet connection is kept after the stop, because its next request may already be on its way."""

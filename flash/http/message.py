@@ -29,7 +29,7 @@ BODILESS = frozenset({204, 304})
 
 @dataclass(slots=True)
 class Request:
-    """One request. Its body has already been read and discarded.
+    """One request, with its whole body. Only the handlers that take parameters from a body look at it.
 
     `path` has its percent-escapes undone. `raw_path` and `query` are as received. Header names are in lower case.
     `peer` is the address at the other end of the connection, if the application reads it and it is no unix socket.
@@ -41,6 +41,7 @@ class Request:
     query: bytes
     headers: list[Header]
     peer: str | None = None
+    body: bytes = b""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""

@@ -3,8 +3,8 @@
 llhttp rejects ambiguous framing, bare line feeds and folded lines. It accepts any number and size of headers, any
 version, no Host or several, every transfer coding that ends in `chunked`, and a fragment in the target: those are
 rejected here. It also rejects bytes beyond ASCII in the target, which are escaped before it sees them. Its leniency
-switches stay off. Bodies are counted, and kept only for an application that reads them. What becomes of a request
-never depends on how it is cut into packets.
+switches stay off. A body is kept whole, since it is small. What becomes of a request never depends on how it is cut into
+packets.
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ class Incoming:
     """A request that has arrived in full. `is_last`: nothing after it is answered on this connection."""
 
     request: Request
-    body: bytes
     version: str
     is_last: bool
 
@@ -70,13 +69,12 @@ class RequestParser:
     Its user answers what is `ready` in order, then sends the `rejection`, if there is one, and closes.
     """
 
-    def __init__(self, body_max_bytes: int, *, keeps_bodies: bool = False) -> None:
+    def __init__(self, body_max_bytes: int) -> None:
         self.ready: deque[Incoming] = deque()
         self.rejection: Rejection | None = None
         self.phase = Phase.IDLE
         self.awaits_continue = False
         self._body_max_bytes = body_max_bytes
-        self._keeps_bodies = keeps_bodies
         self._llhttp = HttpRequestParser(self)
         self._target = b""
         self._is_in_target = False
@@ -174,7 +172,6 @@ class RequestParser:
         path, _, query = self._target.partition(b"?")
         self._incoming = Incoming(
             Request(method, "", path, query, self._headers),
-            b"",
             version,
             version == "1.0" or not llhttp.should_keep_alive(),
         )
@@ -188,12 +185,11 @@ class RequestParser:
         self._body_size += len(piece)
         if self._body_size > self._body_max_bytes:
             self._reject(413, "body too large")
-        if self._keeps_bodies:
-            self._pieces.append(piece)
+        self._pieces.append(piece)
 
     def on_message_complete(self) -> None:
         if self._pieces:
-            self._incoming.body = b"".join(self._pieces)
+            self._incoming.request.body = b"".join(self._pieces)
         self.ready.append(self._incoming)
         self.phase = Phase.IDLE
         self.awaits_continue = False

@@ -10,7 +10,9 @@ import random
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from flash.http.message import TITLES, Header, Response, encode_json
+from flash.http.body_parameters import FORM, JSON
+from flash.http.message import Header, Response, encode_json
+from flash.http.problem_types import PROBLEM_TYPES
 
 PROBLEM_JSON = b"application/problem+json"
 
@@ -30,14 +32,15 @@ def problem(
     extra: Mapping[str, object] = _NOTHING,
     headers: tuple[Header, ...] = (),
 ) -> Response:
-    """A problem. Clients switch on `code`; `detail` is a sentence for a person; `extra` adds members.
+    """A problem. Clients switch on `code`, which is in `problem_types.toml`; `detail` is a sentence for a person.
 
-    `type` is a relative reference made from the code, so it is stable and differs for every code. `about:blank`
-    would say no more than the status does.
+    `title` belongs to the type and is always the same; `detail` may say more of this one answer. `extra` adds members.
     """
+    kind = PROBLEM_TYPES.get(code)
+    assert kind is not None, f"{code} has no entry in flash/http/problem_types.toml, so nobody could look it up"
     members = {
-        "type": f"/problems/{code}",
-        "title": TITLES[status],
+        "type": kind.path,
+        "title": kind.title,
         "status": status,
         "detail": detail,
         "code": code,
@@ -54,6 +57,11 @@ def retry_after(seconds: float) -> Header:
 def invalid_request(detail: str) -> Response:
     """400. `detail` names the parameter and the rule."""
     return problem(400, "invalid_request", detail)
+
+
+def unsupported_media_type(detail: str) -> Response:
+    """415, with what would be read (RFC 9110, 15.5.16)."""
+    return problem(415, "unsupported_media_type", detail, headers=((b"accept-post", f"{FORM}, {JSON}".encode()),))
 
 
 def rate_limited(seconds: float | None) -> Response:

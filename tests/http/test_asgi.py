@@ -196,11 +196,25 @@ async def test_a_body_that_is_not_announced_is_not_asked_for() -> None:
 
 
 @pytest.mark.parametrize("headers", [[(b"content-length", b"10")], [(b"transfer-encoding", b"chunked")]])
-async def test_a_body_within_the_bound_is_read_and_ignored(headers: Headers) -> None:
+async def test_a_body_within_the_bound_is_read(headers: Headers) -> None:
     app = make_app(body_max_bytes=10)
     answer = await call(app, "POST", b"/checkout", headers=headers, body=[b"x" * 5, b"y" * 5, b""])
     assert (answer.status, answer.receives) == (200, 3)
     assert b"connection" not in answer.headers
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_a_handler_gets_the_whole_body(version: str) -> None:
+    bodies: list[bytes] = []
+
+    async def keep(request: Request) -> Response:
+        bodies.append(request.body)
+        return json_response(200, None)
+
+    app = App({("POST", "/x"): keep}, body_seconds=10)
+    headers = [(b"transfer-encoding", b"chunked")] if version == "1.1" else []
+    await call(app, "POST", b"/x", headers=headers, version=version, body=[b"abc", b"", b"def"])
+    assert bodies == [b"abcdef"]
 
 
 async def test_a_body_sent_to_an_unknown_path_is_read_too_so_that_the_connection_survives() -> None:
@@ -293,7 +307,7 @@ async def test_an_invalid_parameter_is_a_400_with_its_rule() -> None:
     answer = await call(failing(InvalidParameter("id is missing")), "POST", b"/fail")
     assert answer.json() == {
         "type": "/problems/invalid_request",
-        "title": "Bad Request",
+        "title": "The request breaks a rule",
         "status": 400,
         "detail": "id is missing",
         "code": "invalid_request",

@@ -35,7 +35,7 @@ class Verdict:
 
 def judge(pieces: Iterable[bytes]) -> Verdict:
     """Feed a parser as a connection does."""
-    parser = RequestParser(BODY_MAX_BYTES, keeps_bodies=True)
+    parser = RequestParser(BODY_MAX_BYTES)
     verdict = Verdict()
     for piece in pieces:
         for start in range(0, len(piece), READ_BYTES):
@@ -47,7 +47,7 @@ def judge(pieces: Iterable[bytes]) -> Verdict:
                 assert len(request.header_values(b"host")) == 1 or incoming.version == "1.0"
                 assert len(request.headers) <= HEADERS_MAX
                 target = request.raw_path + request.query
-                verdict.accepted.append((request.method, target, fields(request.headers), incoming.body))
+                verdict.accepted.append((request.method, target, fields(request.headers), request.body))
                 if incoming.is_last:
                     return verdict
             if parser.rejection is not None:
