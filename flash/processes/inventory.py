@@ -23,6 +23,7 @@ from flash.processes.lifecycle import (
     wait_until,
     warn_of_eviction,
 )
+from flash.processes.service_manager import ServiceManager
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.server import PurchaseServer
 from flash.shutdown import HANDOVER_SECONDS
@@ -45,7 +46,7 @@ def run_inventory(config: Config) -> int:
     return run_process(_run_inventory, config)
 
 
-async def _run_inventory(config: Config, told: Told) -> None:
+async def _run_inventory(config: Config, told: Told, manager: ServiceManager) -> None:
     stop = told.stop
     async with (
         open_database(config, stop, "flash inventory", _CONNECTIONS_MAX) as database,
@@ -72,6 +73,7 @@ async def _run_inventory(config: Config, told: Told) -> None:
             workers.start_soon(purchase_server.run)
             workers.start_soon(elector.run)
             log.info("ready to lead")
+            manager.ready()
             await stop.wait()
             await trio.sleep(HANDOVER_SECONDS)
             workers.cancel_scope.cancel()

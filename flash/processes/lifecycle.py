@@ -14,14 +14,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import trio
 from redis.asyncio import Redis
 
 from flash import bridge
-from flash.config import Config, mask
+from flash.config import Config, environment, mask
 from flash.errors import ConfigError, FlashError, OperatorError, OutcomeUnknown, Unavailable
+from flash.processes.service_manager import ServiceManager
 from flash.shutdown import REPEAT_SECONDS
 from flash.stores.migration import migrate
 from flash.stores.postgres import Postgres, open_postgres
@@ -50,8 +51,14 @@ class Told:
     hurry: trio.Event = field(default_factory=trio.Event)
 
 
-def run_process(main: Callable[[Config, Told], Awaitable[None]], config: Config) -> int:
-    """Run `main` until SIGTERM or SIGINT tells it to stop. Returns the exit code: 0, or 1 if anything died."""
+Main: TypeAlias = Callable[[Config, Told, ServiceManager], Awaitable[None]]
+
+
+def run_process(main: Main, config: Config, *, is_copy: bool = False) -> int:
+    """Run `main` until SIGTERM or SIGINT tells it to stop. Returns the exit code: 0, or 1 if anything died.
+
+    `main` tells the service manager when it is ready; a process that `is_copy` of its parent's says nothing else.
+    """
     configure_logging(config.log_level)
     for warning in config.warnings():
         log.warning(warning)
@@ -59,7 +66,7 @@ def run_process(main: Callable[[Config, Told], Awaitable[None]], config: Config)
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     try:
-        bridge.run(_until_signal, main, config)
+        bridge.run(_until_signal, main, config, ServiceManager.of(environment(), is_copy=is_copy))
     except (OperatorError, ConfigError):
         raise
     except Exception:
@@ -68,18 +75,25 @@ def run_process(main: Callable[[Config, Told], Awaitable[None]], config: Config)
     return 0
 
 
-async def _until_signal(main: Callable[[Config, Told], Awaitable[None]], config: Config) -> None:
+async def _until_signal(main: Main, config: Config, manager: ServiceManager) -> None:
     told = Told()
     # open until the end: honcho sends SIGTERM to the process group, and a terminal may add SIGINT
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen, signals, told)
+            nursery.start_soon(manager.keep_alive)
+            nursery.start_soon(_say_stopping, told, manager)
             async with bridge.open_loop():
                 try:
-                    await main(config, told)
+                    await main(config, told, manager)
                 except* Stopped:
                     log.info("stopped before it had started")
             nursery.cancel_scope.cancel()
+
+
+async def _say_stopping(told: Told, manager: ServiceManager) -> None:
+    await told.stop.wait()
+    manager.stopping()
 
 
 async def listen(signals: AsyncIterator[int], told: Told) -> None:

@@ -44,6 +44,7 @@ from flash.processes.lifecycle import (
     wait_until,
     warn_of_eviction,
 )
+from flash.processes.service_manager import ServiceManager
 from flash.processes.supervisor import Supervisor
 from flash.purchase_rpc.client import PurchaseClient
 from flash.shutdown import WORK_SHARE_OF_DRAIN, process_stop_seconds
@@ -78,11 +79,12 @@ def run_web(config: Config, shared: Shared | None = None) -> int:
     Returns the exit code: 0, or 1 if anything died.
     """
     if shared is not None:
-        return run_process(partial(_serve_shared, shared), config)
+        return run_process(partial(_serve_shared, shared), config, is_copy=True)
     return run_process(_supervise if config.web_concurrency > 1 else _serve, config)
 
 
-async def _supervise(config: Config, told: Told) -> None:
+async def _supervise(config: Config, told: Told, _manager: ServiceManager) -> None:
+    """The copies are ready, not we."""
     is_tls = _tls(config) is not None
     listener = listen(config.host, config.port)
     lifeline_fd, our_end = os.pipe()
@@ -120,10 +122,10 @@ async def _stop_with_supervisor(lifeline_fd: int, told: Told) -> None:
     told.hurry.set()
 
 
-async def _serve_shared(shared: Shared, config: Config, told: Told) -> None:
+async def _serve_shared(shared: Shared, config: Config, told: Told, manager: ServiceManager) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_with_supervisor, shared.lifeline_fd, told)
-        await _serve(config, told, socket.socket(fileno=shared.listener_fd))
+        await _serve(config, told, manager, socket.socket(fileno=shared.listener_fd))
         nursery.cancel_scope.cancel()
 
 
@@ -137,9 +139,16 @@ async def _pause(told: Told, seconds: float, closing: trio.Event) -> None:
     closing.set()
 
 
-async def _serve(config: Config, told: Told, shared_listener: socket.socket | None = None) -> None:
+async def _serve(
+    config: Config, told: Told, manager: ServiceManager, shared_listener: socket.socket | None = None
+) -> None:
     tls = _tls(config)
     stop, closing = told.stop, trio.Event()
+
+    def on_listening(address: str) -> None:
+        log.info("listening on %s", address)
+        manager.ready()
+
     async with (
         open_database(config, stop, "flash web", _CONNECTIONS_MAX) as database,
         open_reserved(config, "flash health") as health_database,
@@ -182,7 +191,7 @@ async def _serve(config: Config, told: Told, shared_listener: socket.socket | No
                 tls=tls,
                 is_builtin=config.is_http_builtin,
                 listener=shared_listener,
-                on_listening=lambda address: log.info("listening on %s", address),
+                on_listening=on_listening,
             )
             nursery.cancel_scope.cancel()
     log.info("stopped")
