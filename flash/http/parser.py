@@ -3,8 +3,8 @@
 llhttp rejects ambiguous framing, bare line feeds and folded lines. It accepts any number and size of headers, any
 version, no Host or several, every transfer coding that ends in `chunked`, and a fragment in the target: those are
 rejected here. It also rejects bytes beyond ASCII in the target, which are escaped before it sees them. Its leniency
-switches stay off. A body is kept whole, since it is small. What becomes of a request never depends on how it is cut into
-packets.
+switches stay off. A body is kept whole, since it is small. What becomes of a request never depends on how it is cut
+into packets.
 """
 
 from __future__ import annotations
