@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from flash import catalog
-from flash.api.caching import Encoded, PageCache, encoded, visible
+from flash.api.caching import Encoded, PageCache, encoded, next_page, visible, visible_list
 from flash.api.item_rows import ItemRows
 from flash.api.problems import ITEM_NOT_FOUND, SALE_NOT_FOUND
 from flash.domain import ItemId, Sale, SaleId
@@ -36,6 +36,15 @@ class ItemStore(Protocol):
     ) -> list[tuple[ItemId, bool]]: ...
 
 
+class _Asked(NamedTuple):
+    """What a page of items shows."""
+
+    sale_id: SaleId
+    after: ItemId
+    limit: int
+    only_available: bool
+
+
 class ItemHandlers:
     def __init__(self, store: ItemStore) -> None:
         self._store = store
@@ -55,12 +64,12 @@ class ItemHandlers:
             return SALE_NOT_FOUND
         if await self._store.find_sale(sale_id) is None:
             return SALE_NOT_FOUND
-        asked, state = (sale_id, after_id, page_max, only_available), self._store.version(sale_id)
+        asked = _Asked(sale_id, after_id, page_max, only_available)
+        state = self._store.version(sale_id)
         page = self._pages.get(asked, state)
         if page is None:
-            items = await self._store.list_items(sale_id, after_id, page_max, only_available=only_available)
-            page = self._pages.put(asked, state, await self._encode(items, page_max))
-        return visible(request, page, self._store.items_age_seconds(sale_id))
+            page = self._pages.put(asked, state, await self._page(asked))
+        return visible_list(request, page, self._store.items_age_seconds(sale_id))
 
     async def item(self, request: Request, id_text: str) -> Response:
         found = await self._find_item(id_text)
@@ -76,10 +85,16 @@ class ItemHandlers:
             return ITEM_NOT_FOUND
         return self._small_picture(found[0]) if takes_gzip(request) else self._picture(found[0])
 
-    async def _encode(self, items: list[tuple[ItemId, bool]], page_max: int) -> Encoded:
-        next_after = b"%d" % items[-1][0] if len(items) == page_max else b"null"
+    async def _page(self, asked: _Asked) -> Encoded:
+        sale_id, after, limit, only_available = asked
+        items = await self._store.list_items(sale_id, after, limit, only_available=only_available)
         rows = b"".join([row + b"}," for row in await self._rows.rows(items)])
-        return encoded(b'{"items":[%b],"next":%b}' % (rows[:-1], next_after))
+        if len(items) < limit:
+            return encoded(b'{"items":[%b],"next":null}' % rows[:-1])
+        last = items[-1][0]
+        available = "true" if only_available else None
+        link = next_page(f"/sales/{sale_id}/items", after=last, limit=limit, available=available)
+        return encoded(b'{"items":[%b],"next":%d}' % (rows[:-1], last), headers=link)
 
     async def _find_item(self, id_text: str) -> tuple[ItemId, Sale, bool] | None:
         """The item of that path segment, or None if there is none: a number that is malformed names no item."""

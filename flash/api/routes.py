@@ -49,8 +49,8 @@ def build_app(
     health = HealthHandlers(store_health, disk_health, is_draining)
 
     routes: dict[tuple[str, str], Handler] = {
-        ("POST", "/checkout"): limits.by_address(checkout.check_out),
-        ("POST", "/purchase"): limits.by_address(purchase.purchase),
+        ("POST", "/checkout"): limits.limited(checkout.check_out),
+        ("POST", "/purchase"): limits.limited(purchase.purchase),
         ("GET", "/sales"): sales.list_sales,
         ("GET", "/sales/current"): sales.current_sale,
         ("GET", "/health"): health.health,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Protocol
 
-from flash.api.caching import Encoded, PageCache, encoded, visible
+from flash.api.caching import Encoded, PageCache, encoded, next_page, visible, visible_list
 from flash.api.problems import SALE_NOT_FOUND
 from flash.domain import Sale, SaleId
 from flash.http import parameters
@@ -40,10 +40,13 @@ class SaleHandlers:
         page_max = _PAGE_SALES if limit is None else parameters.limit(limit)
         with_sold_out = sold_out is not None and parameters.flag(sold_out, "sold_out")
         sales = await self._store.list_sales(before_id, page_max, with_sold_out=with_sold_out)
-        next_before = sales[-1].id if len(sales) == page_max else None
-        page = {"sales": [_sale_json(sale) for sale in sales], "next": next_before}
-        answer = encoded(encode_json({**page, "now": self._store.now}), of=encode_json(page))
-        return visible(request, answer, self._store.age_seconds)
+        now = self._store.now
+        asked, state = (before_id, page_max, with_sold_out), (*sales, int(now.timestamp()))
+        page = self._pages.get(asked, state)
+        if page is None:
+            next_before = sales[-1].id if len(sales) == page_max else None
+            page = self._pages.put(asked, state, _encode_page(sales, now, next_before, page_max, with_sold_out))
+        return visible_list(request, page, self._store.age_seconds)
 
     async def current_sale(self, request: Request) -> Response:
         return self._answer(request, await self._store.current_sale())
@@ -67,6 +70,15 @@ class SaleHandlers:
 def _encode(sale: Sale, now: datetime) -> Encoded:
     shown = _sale_json(sale)
     return encoded(encode_json({**shown, "now": now}), of=encode_json(shown))
+
+
+def _encode_page(
+    sales: list[Sale], now: datetime, next_before: SaleId | None, limit: int, with_sold_out: bool
+) -> Encoded:
+    shown = {"sales": [_sale_json(sale) for sale in sales], "next": next_before}
+    sold_out = "true" if with_sold_out else None
+    link = next_page("/sales", before=next_before, limit=limit, sold_out=sold_out) if next_before is not None else ()
+    return encoded(encode_json({**shown, "now": now}), of=encode_json(shown), headers=link)
 
 
 def _sale_json(sale: Sale) -> dict[str, Any]:

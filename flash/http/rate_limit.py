@@ -7,14 +7,28 @@ can make it grow, or have an emptied bucket forgotten by bringing many others.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import NamedTuple
 
 _BUCKETS_MAX = 100_000
 _BURST_SECONDS = 2.0
 """A bucket holds what is refilled in this time, and at least one token."""
 _SWEEP_MAX = 4
 """Buckets looked at when a new key comes: more than one, or the table could not shrink."""
+
+
+class Standing(NamedTuple):
+    """What one key has left: `remaining` of `quota`, which would be whole again after `reset_seconds`.
+
+    `window_seconds` is how long it takes to refill an empty one.
+    """
+
+    quota: int
+    window_seconds: int
+    remaining: int
+    reset_seconds: int
 
 
 class RateLimit:
@@ -28,6 +42,8 @@ class RateLimit:
         self._full_at: OrderedDict[Hashable, float] = OrderedDict()
         """When each key's bucket will be full again; an earlier time than now means full."""
         self._shared_full_at = 0.0
+        self.quota = int(self._burst)
+        self.window_seconds = math.ceil(self._burst / per_second)
 
     def __len__(self) -> int:
         return len(self._full_at)
@@ -51,6 +67,15 @@ class RateLimit:
         if full_at is None:
             full_at = self._shared_full_at if len(self._full_at) >= self._buckets_max else now
         return self._wait(max(full_at, now) + 1 / self._per_second, now)
+
+    def standing(self, key: Hashable, now: float) -> Standing:
+        """What the key may still do."""
+        full_at = self._full_at.get(key)
+        if full_at is None:
+            full_at = self._shared_full_at if len(self._full_at) >= self._buckets_max else now
+        seconds = max(0.0, full_at - now)
+        remaining = int(self._burst - seconds * self._per_second + 1e-6)
+        return Standing(self.quota, self.window_seconds, remaining, math.ceil(seconds))
 
     def _take(self, full_at: float, now: float) -> tuple[float, float]:
         """The wait, and when the bucket is full afterwards. A bucket that lacks n tokens is full n ÷ rate from now."""

@@ -382,6 +382,44 @@ async def test_what_a_visitor_reads_says_how_old_it_is_and_is_sent_once(target: 
     assert (changed.status, dict(changed.headers)[b"etag"] == tag) == (200, False)
 
 
+@pytest.mark.parametrize(
+    ("target", "link"),
+    [
+        ("/sales?limit=1", "/sales?before=1&limit=1"),
+        ("/sales?sold_out=true&limit=1&before=", "/sales?before=1&limit=1&sold_out=true"),
+        ("/sales", None),
+        ("/sales/1/items?limit=2", "/sales/1/items?after=102&limit=2"),
+        ("/sales/1/items?available=true&after=101&limit=1", "/sales/1/items?after=103&limit=1&available=true"),
+        ("/sales/1/items", None),
+    ],
+)
+async def test_a_page_links_to_the_one_that_follows(target: str, link: str | None) -> None:
+    answer = await FakeShop().request("GET", target)
+    assert dict(answer.headers).get(b"link") == (None if link is None else f'<{link}>; rel="next"'.encode())
+
+
+@pytest.mark.parametrize("target", ["/sales?limit=100", "/sales/1/items"])
+async def test_a_long_list_is_compressed_once_for_all_who_take_it(target: str) -> None:
+    shop = FakeShop()
+    shop.store.sales = [replace(SALE, id=SaleId(n), stock=100) for n in range(30, 0, -1)]
+    plain = await shop.request("GET", target)
+    answers = [await shop.request("GET", target, (b"accept-encoding", b"gzip")) for _ in range(3)]
+    for answer in answers:
+        assert answer.body is answers[0].body
+        assert gzip.decompress(answer.body) == plain.body
+        assert set(answer.headers) == {*plain.headers, (b"content-encoding", b"gzip")}
+    assert VARY in plain.headers
+    tag = dict(plain.headers)[b"etag"]
+    unchanged = await shop.request("GET", target, (b"accept-encoding", b"gzip"), (b"if-none-match", tag))
+    assert (unchanged.status, unchanged.body, set(unchanged.headers)) == (304, b"", set(plain.headers))
+
+
+async def test_what_fits_into_a_packet_is_not_compressed() -> None:
+    answer = await FakeShop().request("GET", "/sales", (b"accept-encoding", b"gzip"))
+    assert orjson.loads(answer.body)["next"] is None
+    assert VARY in answer.headers
+
+
 async def test_a_page_of_a_thousand_items_lets_others_have_their_turn() -> None:
     shop = FakeShop()
     shop.store.sales = [replace(SALE, stock=1_000)]

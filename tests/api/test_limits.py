@@ -55,6 +55,32 @@ async def test_an_address_over_its_limit_is_refused_before_anything_is_recorded(
     assert (await post(shop.app, b"/checkout?user_id=ann&id=101", "192.0.2.1")).status == 200
 
 
+async def test_answers_say_what_is_left(mock_clock: MockClock) -> None:
+    shop = FakeShop(limits(addresses=1.5, users=2))
+
+    async def fields(target: bytes) -> tuple[int, bytes | None, bytes | None]:
+        answer = await post(shop.app, target, "192.0.2.1")
+        headers = dict(answer.headers)
+        return answer.status, headers.get(b"ratelimit-policy"), headers.get(b"ratelimit")
+
+    address, both = b'"address";q=3;w=2', b'"address";q=3;w=2, "user";q=4;w=2'
+    assert await fields(b"/checkout?user_id=ann&id=101") == (200, both, b'"address";r=2;t=1, "user";r=3;t=1')
+    assert await fields(b"/checkout?user_id=bob") == (400, address, b'"address";r=1;t=2'), "no user is known yet"
+    assert await fields(b"/purchase?code=x") == (400, address, b'"address";r=0;t=2')
+    assert await fields(b"/purchase?code=x") == (429, address, b'"address";r=0;t=2')
+    mock_clock.jump(1)
+    assert await fields(b"/purchase?code=x") == (400, address, b'"address";r=0;t=2')
+    assert "ratelimit" not in str((await post(shop.app, b"/nothing", "192.0.2.1")).headers)
+
+
+async def test_a_limit_of_users_alone_is_shown_as_well(mock_clock: MockClock) -> None:
+    shop = FakeShop(limits(users=0.5))
+    answers = [await post(shop.app, b"/checkout?user_id=ann&id=101", "192.0.2.1") for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert [dict(answer.headers)[b"ratelimit"] for answer in answers] == [b'"user";r=0;t=2'] * 2
+    assert dict(answers[1].headers)[b"retry-after"] == b"2"
+
+
 async def test_a_user_over_the_limit_is_refused_from_every_address(mock_clock: MockClock) -> None:
     shop = FakeShop(limits(users=1))
     for path in ("/checkout?user_id=ann&id=101", f"/purchase?code={CODES.seal(CODE)}"):
@@ -70,7 +96,7 @@ async def test_without_limits_nothing_stands_between() -> None:
     assert not shop.app.reads_peers
     assert NO_LIMITS.checkouts_by_user(shop.checkouts) is shop.checkouts
     assert NO_LIMITS.purchases_by_user(shop.purchases) is shop.purchases
-    assert NO_LIMITS.by_address(shop.app.respond) == shop.app.respond
+    assert NO_LIMITS.limited(shop.app.respond) == shop.app.respond
 
 
 @pytest.mark.parametrize("is_builtin", [True, False])
