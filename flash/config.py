@@ -20,6 +20,7 @@ from flash.settings import (
     WrongSetting,
     networks,
     one_of,
+    origins,
     rate,
     seconds,
     secret,
@@ -152,6 +153,13 @@ class Config:
         "proxies whose X-Forwarded-For is believed",
     )
 
+    cors_origins: str = setting(
+        "FLASH_CORS_ORIGINS",
+        origins,
+        "origins with commas between them, such as https://shop.example, or *",
+        "",
+        "other sites whose pages may use the service; * is all",
+    )
     control_token: str | None = secret(
         "FLASH_CONTROL_TOKEN",
         token(16),

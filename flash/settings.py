@@ -178,6 +178,16 @@ def token(characters_min: int) -> Callable[[str], str]:
     return parse
 
 
+_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+
+
+def origins(text: str) -> str:
+    """Comma-separated origins as browsers send them (in lower case, no path), or `*` alone."""
+    if text != "*" and not all(_ORIGIN.fullmatch(part.strip()) for part in text.split(",")):
+        raise ValueError(text)
+    return text
+
+
 def text(text: str) -> str:
     if not text:
         raise ValueError(text)

@@ -233,3 +233,18 @@ def test_only_the_programs_of_postgresql_do_not_inherit_what_steers_them(monkeyp
     assert environment(PORT="1").items() >= {"PGHOST": "elsewhere", "PORT": "1"}.items()
     assert "PGHOST" not in postgres_environment()
     assert postgres_environment(PORT="1")["PORT"] == "1"
+
+
+@pytest.mark.parametrize(
+    "origins", ["*", "https://shop.example", "http://localhost:3000, https://a.example:8443", "http://[::1]:80"]
+)
+def test_origins_are_read_as_browsers_send_them(origins: str) -> None:
+    assert Config.from_env({"FLASH_CORS_ORIGINS": origins}).cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    "origins", ["shop.example", "https://a.example/", "https://A.example", "*,https://a.example", "null", "a b", ","]
+)
+def test_what_no_browser_sends_as_an_origin_is_refused(origins: str) -> None:
+    with pytest.raises(ConfigError, match="FLASH_CORS_ORIGINS"):
+        Config.from_env({"FLASH_CORS_ORIGINS": origins})

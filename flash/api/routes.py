@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import Protocol
 
 from flash.api.catalog import CatalogHandlers
@@ -15,7 +16,11 @@ from flash.api.pages import PREFIX, page_files
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
 from flash.http.asgi import App
+from flash.http.cors import CorsApp
 from flash.http.router import Handler, Patterns
+
+_OPERATORS = ("/control", "/metrics")
+"""Never for the pages of other sites."""
 
 
 class ReadStore(SaleStore, ItemStore, Protocol):
@@ -35,11 +40,13 @@ def build_app(
     code_seconds: float,
     limits: RateLimits = NO_LIMITS,
     control: ControlAccess | None = None,
+    cors_origins: Collection[str] = (),
 ) -> App:
     """The application of one web process.
 
     `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive,
     `code_seconds` how long a checkout code is valid. Without `control` there is no control room.
+    Pages of `cors_origins` may use it as well as our own.
     """
     checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts))
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
@@ -74,4 +81,5 @@ def build_app(
             ("POST", "/control/logout"): control.log_out,
         }
     reads_peers = limits.addresses is not None or control is not None
-    return App(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers)
+    make = partial(CorsApp, cors_origins, _OPERATORS) if cors_origins else App
+    return make(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers)

@@ -30,6 +30,7 @@ from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
 from flash.http.asgi import App
 from flash.http.client_address import TrustedProxies, key_of
+from flash.http.cors import origins_of
 from flash.http.listener import address_of, listen
 from flash.http.rate_limit import RateLimit
 from flash.http.server import Tls, serve
@@ -257,6 +258,7 @@ async def _build(
         code_seconds=config.code_ttl_seconds,
         limits=_rate_limits(config),
         control=_control_access(config),
+        cors_origins=origins_of(config.cors_origins),
     )
     workers = checkouts, redemptions, purchase_client, sold_out, view, subscriber, code_keys, monitor, disk
     return app, tuple(worker.run for worker in workers)

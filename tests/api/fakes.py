@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -159,7 +160,12 @@ class FakeRedis:
 class FakeShop:
     """The application as a web process builds it, with a fake behind every handler."""
 
-    def __init__(self, limits: RateLimits = NO_LIMITS, control: ControlAccess | None = None) -> None:
+    def __init__(
+        self,
+        limits: RateLimits = NO_LIMITS,
+        control: ControlAccess | None = None,
+        cors_origins: Collection[str] = (),
+    ) -> None:
         self.codes = FakeCodes()
         self.checkouts = FakeCheckouts()
         self.purchases = FakePurchases()
@@ -181,6 +187,7 @@ class FakeShop:
             code_seconds=600,
             limits=limits,
             control=control,
+            cors_origins=cors_origins,
         )
 
     async def _measure_free(self) -> int | None:

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
-
 import orjson
 import pytest
-import trio
 
-from flash.config import Config
 from flash.domain import Attempt, ItemId, MalformedAttempt, Purchase, RequestId, Sold, UserId
 from flash.http.limits import BODY_MAX_BYTES
-from flash.http.server import serve
 from flash.testing.client import Answer, Client
 from tests.api.fakes import CODE, CODES, NOON, FakeShop
+from tests.api.serving import open_client
 
 FORM, JSON = b"application/x-www-form-urlencoded", b"application/json"
 TEXT = CODES.seal(CODE)
 BOUGHT = Sold(Purchase(CODE.checkout_id, RequestId("auto:x"), ItemId(101), UserId("zoë"), 1, NOON))
-
-
-@asynccontextmanager
-async def open_client(shop: FakeShop, *, is_builtin: bool) -> AsyncIterator[Client]:
-    addresses: list[str] = []
-    stop, listening = trio.Event(), trio.Event()
-
-    def on_listening(address: str) -> None:
-        addresses.append(address)
-        listening.set()
-
-    run = partial(serve, shop.app, host="127.0.0.1", port=0, limits=Config(), stop=stop)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(run, on_listening=on_listening, is_builtin=is_builtin))
-        await listening.wait()
-        async with Client(addresses[0]) as client:
-            yield client
-        stop.set()
 
 
 async def send(client: Client, target: str, content_type: bytes | None, body: bytes) -> Answer:
