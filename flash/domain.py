@@ -47,6 +47,7 @@ class Refusal(enum.Enum):
     SOLD_OUT = "sold_out"
     USER_LIMIT_REACHED = "user_limit_reached"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
+    NO_ROOM = "no_room"
 
 
 class CheckoutOutcome(enum.Enum):

@@ -119,6 +119,19 @@ def test_the_limit_in_a_refusal_is_that_of_the_sale() -> None:
     assert refused == Refused(Refusal.USER_LIMIT_REACHED, user_limit=1)
 
 
+def test_without_room_nothing_is_sold_and_whoever_gets_nothing_anyway_hears_why() -> None:
+    inventory = an_inventory(user_limit=1)
+    sell(inventory, a_command(1, "auto:1"))
+    inventory.has_room = False
+    assert inventory.decide(a_command(1, "auto:1"), NOW) == Redeemed(CheckoutId(1))
+    assert inventory.decide(a_command(2, user="bob"), NOW) == Refused(Refusal.ITEM_SOLD)
+    over_limit = inventory.decide(a_command(3, item=102), NOW)
+    assert over_limit == Refused(Refusal.USER_LIMIT_REACHED, user_limit=1)
+    assert inventory.decide(a_command(4, item=102, user="bob"), NOW) == Refused(Refusal.NO_ROOM)
+    inventory.has_room = True
+    assert isinstance(inventory.decide(a_command(4, item=102, user="bob"), NOW), Approved)
+
+
 def test_deciding_changes_nothing() -> None:
     inventory = an_inventory()
     assert inventory.decide(a_command(1), NOW) == inventory.decide(a_command(1), NOW)

@@ -247,8 +247,9 @@ def test_a_refusal_of_a_purchase_touches_three_files() -> None:
             for node in ast.walk(tree)
             if isinstance(node, ast.Attribute) and node.attr == refusal.name and ast.unparse(node.value) == "Refusal"
         }
-        known_sold_out = {"flash.actors.purchase_router"} if refusal is Refusal.SOLD_OUT else set()
-        assert naming == {"flash.inventory", "flash.api.purchase", *known_sold_out}, refusal
+        is_learned_from = refusal in (Refusal.SOLD_OUT, Refusal.NO_ROOM)
+        learning = {"flash.actors.purchase_router"} if is_learned_from else set()
+        assert naming == {"flash.inventory", "flash.api.purchase", *learning}, refusal
 
 
 def test_no_code_file_is_long_and_few_modules_lie_outside_of_a_room() -> None:

@@ -1,8 +1,9 @@
 """The task around the `Inventory` of one sale: receive, decide, persist, answer. It never sees a lease.
 
 It runs within one term. Between deciding and persisting, its memory runs ahead of PostgreSQL, so any error there ends
-it: nobody was told anything, the commands stay in the inbox, and the next term reloads the truth. A refusal waits for
-the database's word just as a sale does, or a leader that was deposed would go on refusing.
+it: nobody was told anything, the commands stay in the inbox, and the next term reloads the truth. The exception is a
+full disk, which is known to have stored nothing. A refusal waits for the database's word just as a sale does, or a
+leader that was deposed would go on refusing.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from flash.domain import (
     Term,
     UserId,
 )
-from flash.errors import TermEnded
+from flash.errors import StorageFull, TermEnded
 from flash.inventory import Inventory, ReceiptKey, decide_all, is_invalid, receipt_key, settle
+from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,8 @@ class TermStore(Protocol):
     ) -> Confirmed:
         """Store what was approved, all or none, and find the receipts of `redeemed`, under the term's fence.
 
-        `TermEnded` if it is over, or if another number than `sold_before` is sold.
+        `StorageFull` if there was no room, so that nothing was stored. `TermEnded` if it is over, or if another number
+        than `sold_before` is sold.
         """
         ...
 
@@ -123,6 +126,7 @@ class InventoryActor(Generic[D]):
         self._batch_max = batch_max
         self._linger_seconds = linger_seconds
         self._duration = BatchDuration()
+        self._warn = ThrottledLogger(log)
         self._set_clock(now)
 
     async def run(self, mailbox: Mailbox[D]) -> None:
@@ -142,6 +146,7 @@ class InventoryActor(Generic[D]):
 
     async def _serve(self, deliveries: Sequence[D]) -> None:
         began_at = trio.current_time()
+        self._inventory.has_room = True  # each batch finds out
         # A command that nobody will wait for when its batch is done is dropped undecided: its buyer is told 503, and
         # what is sold should be heard of.
         answered_at = began_at + self._duration.seconds
@@ -159,14 +164,22 @@ class InventoryActor(Generic[D]):
             decisions = decide_all(self._inventory, commands, self._database_now(), void)
             approved = [d for d in decisions if isinstance(d, Approved)]
             redeemed = [d.checkout_id for d in decisions if isinstance(d, Redeemed)]
-            confirmed = await self._store.confirm(self._term, sold_before, approved, redeemed)
+            try:
+                confirmed = await self._store.confirm(self._term, sold_before, approved, redeemed)
+            except StorageFull as error:
+                if not approved:
+                    raise
+                # Known to be undone, unlike after any other error. Decide again, and sell nothing in this batch.
+                self._warn("sale %d: nothing can be sold: %s", self._term.sale_id, error)
+                self._undo(approved)
+                self._inventory.has_room = False
+                continue
             if not confirmed.missing:
                 break
             # The database took over from one that remembered more: it does not know these codes. Decide again.
             log.warning("sale %d: %d codes have no checkout any more", self._term.sale_id, len(confirmed.missing))
             void.update(a.code for a in confirmed.missing)
-            for a in reversed(approved):
-                self._inventory.undo(a)
+            self._undo(approved)
         assert confirmed.now is not None
         offset = self._clock_offset
         self._set_clock(confirmed.now)
@@ -175,6 +188,10 @@ class InventoryActor(Generic[D]):
         if self._clock_offset < offset - _CLOCK_STEP_SECONDS:
             await self._decide_invalid_again(commands, outcomes)
         return outcomes
+
+    def _undo(self, approved: Sequence[Approved]) -> None:
+        for a in reversed(approved):
+            self._inventory.undo(a)
 
     async def _decide_invalid_again(self, commands: Sequence[Command], outcomes: list[Outcome]) -> None:
         """The database's clock has been set back: what was called expired may be valid."""

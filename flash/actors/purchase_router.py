@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from flash.domain import Code, Command, LegacyCode, Outcome, Redemption, Refusal, Refused, SaleId
-from flash.errors import FlashError
+from flash.errors import FlashError, StorageFull
 from flash.inventory import decide_sold_out
 
 log = logging.getLogger(__name__)
@@ -80,16 +80,21 @@ class SoldOutCache:
                 log.warning("cannot refresh the sold-out sales: %s", error)
 
 
+class Disk(Protocol):
+    def note_full(self, error: StorageFull) -> None: ...
+
+
 class PurchaseRouter:
-    """Asks the leader, or the database where no leader is needed."""
+    """Asks the leader, or the database where no leader is needed. `disk` learns from the leader that it is full."""
 
     def __init__(
-        self, leader: Leader, redemptions: Redemptions, legacy_codes: LegacyCodes, sold_out: SoldOutCache
+        self, leader: Leader, redemptions: Redemptions, legacy_codes: LegacyCodes, sold_out: SoldOutCache, disk: Disk
     ) -> None:
         self._leader = leader
         self._redemptions = redemptions
         self._legacy_codes = legacy_codes
         self._sold_out = sold_out
+        self._disk = disk
 
     async def ask(self, command: Command) -> Outcome:
         """Sell what the code is for, or say why not. Raises `Overloaded`, `Unavailable` or `OutcomeUnknown`."""
@@ -100,9 +105,15 @@ class PurchaseRouter:
                 return decide_sold_out(command, redemption)
             # The database was replaced by one that lacks the last sales, and the cache has not seen it yet.
         outcome = await self._leader.ask(command)
-        if outcome == Refused(Refusal.SOLD_OUT):
-            self._sold_out.add(sale_id)
+        if isinstance(outcome, Refused):
+            self._learn(sale_id, outcome.refusal)
         return outcome
+
+    def _learn(self, sale_id: SaleId, refusal: Refusal) -> None:
+        if refusal is Refusal.SOLD_OUT:
+            self._sold_out.add(sale_id)
+        elif refusal is Refusal.NO_ROOM:
+            self._disk.note_full(StorageFull(f"the leader of sale {sale_id} found no room"))
 
     async def find(self, code: Code) -> Redemption:
         """What the database knows of `code`."""

@@ -29,7 +29,7 @@ from flash.http import parameters
 from flash.http.body_parameters import read_request
 from flash.http.message import Request, Response, json_response
 from flash.http.parameters import AmbiguousRequest, InvalidParameter, MissingParameter, read_params
-from flash.http.problems import problem
+from flash.http.problems import NO_ROOM, problem
 
 # A receipt is its buyer's, and a 404 that a cache kept would outlive the purchase (RFC 9110, 15.5.5).
 _NO_STORE = ((b"cache-control", b"no-store"),)
@@ -120,6 +120,8 @@ def _refused(sale_id: SaleId, refused: Refused) -> Response:
             return problem(429, "user_limit_reached", detail)
         case Refusal.IDEMPOTENCY_KEY_REUSED:
             return _KEY_REUSED
+        case Refusal.NO_ROOM:
+            return NO_ROOM.after(None)
 
 
 def _receipt_json(sale_id: SaleId, purchase: Purchase) -> dict[str, Any]:

@@ -249,7 +249,7 @@ async def _build(
     app = build_app(
         codes=code_keys,
         checkouts=SheddingCheckouts(admitted, disk),
-        purchases=PurchaseRouter(leader, redemptions, store, sold_out),
+        purchases=PurchaseRouter(leader, redemptions, store, sold_out, disk),
         store=view,
         store_health=monitor,
         disk_health=disk,

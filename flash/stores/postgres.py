@@ -311,7 +311,6 @@ _LEAVES_A_SESSION_WHOLE = (
     asyncpg.LockNotAvailableError,
 )
 _ROLLED_BACK = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
-_NO_ROOM = asyncpg.DiskFullError
 _NO_ANSWER = (*_LOST, asyncpg.OperatorInterventionError, asyncpg.InsufficientResourcesError)
 _KNOWN_FAILURES = (
     asyncpg.InternalServerError,
@@ -319,6 +318,15 @@ _KNOWN_FAILURES = (
     asyncpg.LockNotAvailableError,
     asyncpg.StatementCompletionUnknownError,  # of the class "rolled back", but the server does not know either
 )
+
+
+def _found_no_room(error: Exception) -> bool:
+    """Whether a full disk undid the statement, so that nothing of it was stored.
+
+    An ERROR ends its transaction before the commit record is written: from there on a server that finds no room ends in
+    a PANIC, with the same SQLSTATE, and its recovery may find the transaction committed.
+    """
+    return isinstance(error, asyncpg.DiskFullError) and error.severity_en == "ERROR"
 
 
 def _is_about_the_statement(error: Exception) -> bool:
@@ -337,7 +345,7 @@ def _translated(error: Exception, lost: type[FlashError]) -> FlashError:
         return Unavailable(f"PostgreSQL rolled back: {reason_of(error)}")
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):  # a primary that has become a standby, or was closed
         return Unavailable(f"PostgreSQL takes no writes: {reason_of(error)}")
-    if isinstance(error, _NO_ROOM):  # raised while rows are written, which is before they are committed
+    if _found_no_room(error):
         return StorageFull(f"PostgreSQL has no room: {reason_of(error)}")
     if isinstance(error, _NO_ANSWER):
         return lost(f"PostgreSQL did not answer: {reason_of(error)}")

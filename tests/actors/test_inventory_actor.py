@@ -32,7 +32,7 @@ from flash.domain import (
     Term,
     UserId,
 )
-from flash.errors import OutcomeUnknown, TermEnded
+from flash.errors import OutcomeUnknown, StorageFull, TermEnded
 from flash.inventory import Inventory
 from tests.codes import a_code, digest
 
@@ -57,6 +57,7 @@ class Store:
     def __init__(self, log: list[object]) -> None:
         self.log = log
         self.error: Exception | None = None
+        self.has_room = True
         self.gone: set[int] = set()
         self.now = NOON
         self.stored: dict[CheckoutId, Purchase] = {}
@@ -71,6 +72,9 @@ class Store:
             raise self.error
         assert term == TERM
         assert sold_before == len(self.stored)
+        if approved and not self.has_room:
+            self.log.append("no room")
+            raise StorageFull("no room")
         if missing := [a for a in approved if a.code.checkout_id in self.gone]:
             return Confirmed(None, [], missing, [])
         self.log.append([a.code.item_id for a in approved])
@@ -302,3 +306,30 @@ async def test_a_term_begins_only_with_as_many_purchases_as_its_sale_counts(coun
     else:
         with pytest.raises(TermEnded, match=f"counts {counted} sold but has 3"):
             await load_inventory(Stored(), TERM, sale, TTL_SECONDS, digest)
+
+
+async def test_what_finds_no_room_is_not_sold_everything_else_is_answered_and_the_term_goes_on() -> None:
+    stage = Stage()
+    stage.ask(1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        await wait_all_tasks_blocked()
+        stage.store.has_room = False
+        stage.log.clear()
+        for number in (1, 2, 3):  # the first has bought already
+            stage.ask(number)
+        stage.ask(12)  # wants the last item
+        stage.ask(13)  # so does this one: nobody has got it
+        await wait_all_tasks_blocked()
+        no_room = Refused(Refusal.NO_ROOM)
+        assert stage.log[:2] == ["no room", []], "tried once, then confirmed by a read"
+        assert isinstance(stage.log[2], Repeated)
+        assert stage.log[3:] == [no_room] * 4
+        stage.store.has_room = True
+        stage.log.clear()
+        for number in (2, 13):
+            stage.ask(number)
+        await wait_all_tasks_blocked()
+        assert kinds(stage.log) == [[2, 9], Sold, Sold], "the next batch finds out that there is room again"
+        nursery.cancel_scope.cancel()
+    assert stage.inventory.sold == len(stage.store.stored) == 3

@@ -22,7 +22,7 @@ from flash.domain import (
     SaleId,
     UserId,
 )
-from flash.errors import OutcomeUnknown, Unavailable
+from flash.errors import OutcomeUnknown, StorageFull, Unavailable
 from flash.testing.twins.database import DatabaseTwin, RedemptionsTwin
 from tests.codes import approve
 from tests.stores.database import sell
@@ -44,12 +44,21 @@ class Leader:
         return self.outcome
 
 
+class Disk:
+    def __init__(self) -> None:
+        self.is_full = False
+
+    def note_full(self, error: StorageFull) -> None:
+        self.is_full = True
+
+
 class Site:
     def __init__(self, outcome: Outcome = SOLD_OUT) -> None:
         self.database = DatabaseTwin()
         self.leader = Leader(outcome)
         self.cache = SoldOutCache(self.database)
-        self.router = PurchaseRouter(self.leader, RedemptionsTwin(self.database), self.database, self.cache)
+        self.disk = Disk()
+        self.router = PurchaseRouter(self.leader, RedemptionsTwin(self.database), self.database, self.cache, self.disk)
 
     async def issue(self, item: int, user: str = "ann") -> Code:
         (recorded,) = await self.database.record_attempts([Attempt(UserId(user), ItemId(item))])
@@ -70,6 +79,17 @@ async def test_an_open_sales_leader_is_asked() -> None:
     assert await site.router.ask(command) == Refused(Refusal.ITEM_SOLD)
     assert site.leader.asked == [command]
     assert not site.cache.has(ONE), "another refusal says nothing of the sale"
+    assert not site.disk.is_full
+
+
+async def test_a_leader_that_finds_no_room_tells_the_disks_watch() -> None:
+    site = Site(outcome=Refused(Refusal.NO_ROOM))
+    await site.database.prepare_sales(3600, 1, 1)
+    await site.cache.refresh()
+    command = Command(await site.issue(1), RequestId("key:a"))
+    assert await site.router.ask(command) == Refused(Refusal.NO_ROOM)
+    assert site.disk.is_full
+    assert not site.cache.has(ONE)
 
 
 async def test_a_sold_out_sale_is_answered_from_the_database_and_its_leader_left_alone() -> None:

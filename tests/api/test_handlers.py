@@ -165,6 +165,7 @@ KEY_REUSED = problem(
     "idempotency_key_reused",
     "The Idempotency-Key has been used with another code",
 )
+NO_ROOM = unavailable("unavailable", "Nothing new is recorded for now, because the disk runs low; try again later")
 OUTCOMES: list[tuple[Outcome, Response]] = [
     (Sold(PURCHASE), ok(f'{{"message":"Purchase successful",{RECEIPT}}}')),
     (Repeated(PURCHASE), ok(f'{{"message":"Purchase successful",{RECEIPT}}}')),
@@ -174,6 +175,7 @@ OUTCOMES: list[tuple[Outcome, Response]] = [
     (Refused(Refusal.SOLD_OUT), SOLD_OUT),
     (Refused(Refusal.USER_LIMIT_REACHED, user_limit=10), OVER_LIMIT),
     (Refused(Refusal.IDEMPOTENCY_KEY_REUSED), KEY_REUSED),
+    (Refused(Refusal.NO_ROOM), NO_ROOM),
 ]
 
 

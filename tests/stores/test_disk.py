@@ -11,15 +11,16 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import asyncpg
 import pytest
 import trio
 
 from flash import bridge
-from flash.errors import Unavailable
+from flash.errors import FlashError, OutcomeUnknown, StorageFull, Unavailable
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.stores.disk import DatabaseDisk, _free_bytes
 from flash.stores.migration import migrate
-from flash.stores.postgres import open_postgres
+from flash.stores.postgres import _translated, open_postgres
 from flash.testing.client import Answer, Client
 from flash.testing.cluster import running_cluster
 from flash.testing.stores import psql
@@ -83,9 +84,19 @@ async def test_an_error_that_passes_does_not_end_the_watch(postgres_server: Embe
         assert await disk.free_bytes() is not None
 
 
+@pytest.mark.parametrize(("severity", "means"), [("ERROR", StorageFull), ("PANIC", OutcomeUnknown)])
+def test_only_an_error_is_known_to_have_stored_nothing(severity: str, means: type[FlashError]) -> None:
+    """A server whose log of changes finds no room ends in a PANIC, and may find the transaction committed later."""
+    message = "could not write to file: No space left on device"
+    error = asyncpg.PostgresError.new({"S": severity, "V": severity, "C": "53100", "M": message})
+    assert type(error) is asyncpg.DiskFullError
+    assert type(_translated(error, OutcomeUnknown)) is means
+
+
 @pytest.fixture
-def full_tablespace(own_postgres: EmbeddedPostgres) -> Iterator[Path]:
-    """A directory of one megabyte that holds the table of checkouts and nothing else."""
+def full_tablespace(own_postgres: EmbeddedPostgres, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A directory of one megabyte that holds one table and nothing else: that of checkouts if no other is asked for."""
+    table = getattr(request, "param", "checkouts")
     if os.geteuid() != 0:
         pytest.skip("only root may mount a file system of one megabyte")
     folder = Path(tempfile.mkdtemp(prefix="ft-", dir="/var/tmp"))
@@ -98,7 +109,7 @@ def full_tablespace(own_postgres: EmbeddedPostgres) -> Iterator[Path]:
         owner = own_postgres.cluster.stat()
         os.chown(folder, owner.st_uid, owner.st_gid)
         psql(own_postgres, f"CREATE TABLESPACE tight LOCATION '{folder}'")
-        psql(own_postgres, "ALTER TABLE checkouts SET TABLESPACE tight", database="flash")
+        psql(own_postgres, f"ALTER TABLE {table} SET TABLESPACE tight", database="flash")
         yield folder
     finally:
         own_postgres.kill()
@@ -126,6 +137,32 @@ async def test_on_a_full_disk_checkouts_are_refused_while_sales_go_on(
             with trio.fail_after(20):
                 await check_out_until(client, 200)
             assert (await client.get("/health")).status == 200
+
+
+@pytest.mark.parametrize("full_tablespace", ["purchases"], indirect=True)
+async def test_a_purchase_that_finds_the_disk_full_has_not_happened_and_its_code_stays_good(
+    own_postgres: EmbeddedPostgres, full_tablespace: Path, valkey: EmbeddedValkey
+) -> None:
+    async with running_cluster(own_postgres.url, valkey.url, web=1, inventory=1) as (cluster, (address,)):
+        leader = await cluster.leader_of()
+        async with Client(address) as client:
+            first, second = [(await client.post(f"/checkout?user_id=ann&id={item}")).json()["code"] for item in (1, 2)]
+            ballast = full_tablespace / "ballast"
+            await trio.to_thread.run_sync(partial(fill, ballast))
+            for code in (first, second, first):
+                check_refused(await client.post(f"/purchase?code={code}", [(b"idempotency-key", code[:60].encode())]))
+            assert (await client.get(f"/purchases/{first}")).status == 404
+            health = await client.get("/health")
+            assert (health.status, health.json()["disk"]) == (503, "low")
+            await leader.wait_for("WARNING .*sale 1: nothing can be sold: PostgreSQL has no room")
+            ballast.unlink()
+            for code in (second, first):
+                bought = await client.post(f"/purchase?code={code}", [(b"idempotency-key", code[:60].encode())])
+                assert bought.status == 200
+            with trio.fail_after(20):
+                await check_out_until(client, 409)
+            assert (await client.get("/health")).status == 200, "the last write worked"
+        assert leader.log.count("leading sale 1") == 1, "no term ended of it"
 
 
 def fill(path: Path) -> None:
