@@ -86,7 +86,7 @@ IMPORTS = {
     "local": "bridge config errors http processes settings shutdown stores",
     "cli": "audit bridge config errors local processes stores",
     "__main__": "cli",
-    "testing": "codes config domain errors inventory local processes stores",
+    "testing": "codes config domain errors inventory local processes purchase_rpc stores",
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
 }
 PURE = {

@@ -1,4 +1,4 @@
-"""Which purchases may wait in this web process: the rules, by sale and by user. Pure: time and luck are given.
+"""Which purchases may wait in this web process: the rules, by sale and by user. Pure: the time is given.
 
 Each sale has a window: how many of its commands may wait here. What waits is rate times wait (Little's law), so
 scaling the window by the wait that is aimed at, divided by the one measured, leads there in one step. Every web process
@@ -9,7 +9,7 @@ it was before, and would make it swing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 
 from flash.actors.fair_shares import UserShares
 from flash.domain import SaleId
@@ -53,7 +53,7 @@ class Admission:
     """Admits what will probably wait for less than `wait_max_seconds`, and at most `waiting_max` at once.
 
     A sale gets no more than what is still free for the others. `window` is how many of a sale may wait before anything
-    is known of its leader. `random()` returns a number from 0 to 1, for the jitter of what a refused buyer is told.
+    is known of its leader.
     """
 
     def __init__(
@@ -63,13 +63,11 @@ class Admission:
         wait_max_seconds: float,
         window: int,
         user_shares: UserShares,
-        random: Callable[[], float],
     ) -> None:
         self._waiting_max = waiting_max
         self._wait_max_seconds = wait_max_seconds
         self._first_window = window
         self._users = user_shares
-        self._random = random
         self._waiting = 0
         self._windows: dict[SaleId, SaleWindow] = {}
 
@@ -97,12 +95,12 @@ class Admission:
 
     def _refusal(self, window: SaleWindow, now: float, reason: str) -> Overloaded:
         window.refused += 1
-        return Overloaded(reason, retry_after_seconds=jittered(window.retry_seconds(now), self._random))
+        return Overloaded(reason, retry_after_seconds=retry_after(window.retry_seconds(now)))
 
 
-def jittered(seconds: float, random: Callable[[], float]) -> float:
-    """`seconds`, half as much to half as much again: those who are refused together must not come back together."""
-    return min(seconds, _RETRY_SECONDS_MAX) * (0.5 + random())
+def retry_after(seconds: float) -> float:
+    """What a refused buyer is told. The jitter is added where it is worded, in `http.problems`."""
+    return min(seconds, _RETRY_SECONDS_MAX)
 
 
 class SaleWindow:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import trio
 
-from flash.actors.admission import Admission, jittered
+from flash.actors.admission import Admission
 from flash.actors.fair_shares import UserShares
 from flash.domain import Attempt, Command, MalformedAttempt, Outcome, RecordedAttempt
 from flash.errors import Overloaded
@@ -43,19 +42,16 @@ class AdmittingLeader:
 class AdmittingCheckouts:
     """Records the attempts of users who have not too many under way. Raises `Overloaded` at once for the rest."""
 
-    def __init__(self, checkouts: Checkouts, shares: UserShares, random: Callable[[], float]) -> None:
+    def __init__(self, checkouts: Checkouts, shares: UserShares) -> None:
         self._checkouts = checkouts
         self._shares = shares
-        self._random = random
 
     async def ask(self, attempt: Attempt | MalformedAttempt) -> RecordedAttempt:
         if isinstance(attempt, MalformedAttempt):
             return await self._checkouts.ask(attempt)
         user = attempt.user_id
         if not self._shares.enter(user):
-            raise Overloaded(
-                "too many requests of this user are waiting", retry_after_seconds=jittered(1.0, self._random)
-            )
+            raise Overloaded("too many requests of this user are waiting", retry_after_seconds=1.0)
         try:
             return await self._checkouts.ask(attempt)
         finally:

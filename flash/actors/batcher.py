@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 from collections.abc import Awaitable, Callable
 from typing import Generic
 
 import trio
 
-from flash.actors.admission import jittered
+from flash.actors.admission import retry_after
 from flash.actors.batch_wait import BatchWait
 from flash.actors.mailbox import Mailbox
 from flash.actors.pending_request import PendingRequest, Request, Result
@@ -60,7 +59,7 @@ class Batcher(Generic[Request, Result]):
         waiting, now = len(self._mailbox), trio.current_time()
         if not self._wait.admits(waiting, now):
             seconds = self._wait.seconds(waiting, now)
-            raise Overloaded("the wait is too long", retry_after_seconds=jittered(seconds, random.random))
+            raise Overloaded("the wait is too long", retry_after_seconds=retry_after(seconds))
 
     async def run(self) -> None:
         """Serve until cancelled; whoever still waits then is told that nothing was started."""

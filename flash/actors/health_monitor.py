@@ -1,7 +1,8 @@
 """Looks at both stores once a second, so that whoever asks about them is answered from memory.
 
 It knows no SQL and no Redis. What it saw some seconds ago says nothing any more: a monitor that is stuck, be it in a
-store that is silent or in a loop that is too busy, reports both stores as away.
+store that is silent or in a loop that is too busy, reports both stores as away. One slow look says nothing yet, or one
+pause of PostgreSQL would have a load balancer take out every web process at once.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
-FRESH_SECONDS = 3.0
-"""For how long after it began a look counts."""
+_PAUSE_SECONDS = 0.1
+FRESH_SECONDS = 5.0
+"""For how long after it began a look counts: long enough for one slow look after it, and a next one."""
 
 
 class HealthMonitor:
@@ -83,8 +85,11 @@ class _Look(Generic[T]):
         return self._seen if trio.current_time() < self._fresh_until else None
 
     async def keep_fresh(self) -> None:
+        begun_at = trio.current_time()
         while True:
-            await trio.sleep(LOOK_SECONDS)
+            # From one beginning to the next: a look that took long must not put off the one that follows.
+            await trio.sleep_until(max(begun_at + LOOK_SECONDS, trio.current_time() + _PAUSE_SECONDS))
+            begun_at = trio.current_time()
             await self.refresh()
 
     async def refresh(self) -> None:
@@ -92,6 +97,8 @@ class _Look(Generic[T]):
         try:
             self._seen = await self._attempt()
         except FlashError as error:
-            self._seen = None
             self._warn("%s cannot be used: %s", self._name, error)
+            if trio.current_time() - begun_at >= LOOK_SECONDS:
+                return  # a time-out: what was seen before it counts until it is too old
+            self._seen = None
         self._fresh_until = begun_at + FRESH_SECONDS

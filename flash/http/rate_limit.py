@@ -1,8 +1,9 @@
 """Token buckets by key: an address, or a user. Pure: the time is given.
 
 A bucket that is full again says nothing, so it is forgotten. That bounds the table: it holds no more keys than have
-used it in the time that a bucket takes to fill. Beyond `buckets_max` the keys that are new share one bucket, so nobody
-can make it grow, or have an emptied bucket forgotten by bringing many others.
+used it in the time that a bucket takes to fill. Beyond `buckets_max` the fullest of some old buckets makes way for a
+new one. So nobody can make the table grow, a crowd does not keep newcomers out, and whoever has emptied a bucket has it
+forgotten only by bringing many that are as empty.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
+from operator import itemgetter
 from typing import NamedTuple
 
 _BUCKETS_MAX = 100_000
@@ -41,7 +43,6 @@ class RateLimit:
         self._buckets_max = buckets_max
         self._full_at: OrderedDict[Hashable, float] = OrderedDict()
         """When each key's bucket will be full again; an earlier time than now means full."""
-        self._shared_full_at = 0.0
         self.quota = int(self._burst)
         self.window_seconds = math.ceil(self._burst / per_second)
 
@@ -55,25 +56,17 @@ class RateLimit:
             wait, self._full_at[key] = self._take(full_at, now)
             return wait
         self._sweep(now)
-        if len(self._full_at) < self._buckets_max:
-            wait, self._full_at[key] = self._take(now, now)
-        else:
-            wait, self._shared_full_at = self._take(self._shared_full_at, now)
+        wait, self._full_at[key] = self._take(now, now)
         return wait
 
     def wait(self, key: Hashable, now: float) -> float:
         """The seconds until there will be a token for the key; 0 if there is one now. It is not taken."""
-        full_at = self._full_at.get(key)
-        if full_at is None:
-            full_at = self._shared_full_at if len(self._full_at) >= self._buckets_max else now
+        full_at = self._full_at.get(key, now)
         return self._wait(max(full_at, now) + 1 / self._per_second, now)
 
     def standing(self, key: Hashable, now: float) -> Standing:
         """What the key may still do."""
-        full_at = self._full_at.get(key)
-        if full_at is None:
-            full_at = self._shared_full_at if len(self._full_at) >= self._buckets_max else now
-        seconds = max(0.0, full_at - now)
+        seconds = max(0.0, self._full_at.get(key, now) - now)
         remaining = int(self._burst - seconds * self._per_second + 1e-6)
         return Standing(self.quota, self.window_seconds, remaining, math.ceil(seconds))
 
@@ -92,8 +85,9 @@ class RateLimit:
         return wait if wait > 1e-9 else 0.0
 
     def _sweep(self, now: float) -> None:
-        """Look at the oldest buckets: forget the full ones, put the others last."""
-        for _ in range(min(_SWEEP_MAX, len(self._full_at))):
-            key, full_at = self._full_at.popitem(last=False)
-            if full_at > now:
-                self._full_at[key] = full_at
+        """Look at the oldest buckets: forget the full ones, or the fullest if there is no room; put the others last."""
+        seen = [self._full_at.popitem(last=False) for _ in range(min(_SWEEP_MAX, len(self._full_at)))]
+        kept = [bucket for bucket in seen if bucket[1] > now]
+        if kept and len(self._full_at) + len(kept) >= self._buckets_max:
+            kept.remove(min(kept, key=itemgetter(1)))
+        self._full_at.update(kept)

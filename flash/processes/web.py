@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -245,7 +244,7 @@ async def _build(
     disk = DiskSpace(DatabaseDisk(health_database).free_bytes, config.disk_min_mb * 2**20)
     for look in (monitor.look, disk.measure):
         await unless_stopped(stop, look)  # before anybody can ask
-    admitted = AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max), random.random)
+    admitted = AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max))
     app = build_app(
         codes=code_keys,
         checkouts=SheddingCheckouts(admitted, disk),
@@ -270,7 +269,6 @@ def _admission(config: Config) -> Admission:
         wait_max_seconds=config.admission_wait_seconds,
         window=config.purchase_batch_max,
         user_shares=UserShares(config.user_waiting_max),
-        random=random.random,
     )
 
 

@@ -19,7 +19,23 @@ log = logging.getLogger(__name__)
 
 _KEPT_MS = 7 * 86_400_000
 """How long what was moved is kept for somebody to look at."""
-_LAST_ID = b"%d-%d" % (2**64 - 1, 2**64 - 1)
+
+# In one step, or of two processes that meet the same key the second would move the stream away that the first has made.
+MOVE_ASIDE = """
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'none' then return '' end
+if kind == 'stream' then
+    local info = redis.call('XINFO', 'STREAM', KEYS[1])
+    for at = 1, #info, 2 do
+        -- Some of its entries may be gone again, so only this tells whether it has given its last id away.
+        if info[at] == 'last-generated-id' and info[at + 1] ~= ARGV[1] then return '' end
+    end
+end
+redis.call('RENAME', KEYS[1], KEYS[2])
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+return kind
+"""
+LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 
 
 async def execute(link: StreamLink, *commands: RedisCommand) -> list[Any]:
@@ -38,16 +54,7 @@ async def execute(link: StreamLink, *commands: RedisCommand) -> list[Any]:
 async def move_aside(link: StreamLink, keys: Iterable[str]) -> None:
     """Rename those of `keys` that hold no stream, or one that is full. Raises `Unavailable` or `OutcomeUnknown`."""
     keys = list(keys)
-    kinds = await link.execute(*(("TYPE", key) for key in keys))
-    for key, kind in zip(keys, kinds, strict=True):
-        if kind == b"none" or (kind == b"stream" and not await _is_full(link, key)):
-            continue
-        aside = f"{key}:wrong_type"
-        await link.execute(("RENAME", key, aside), ("PEXPIRE", aside, _KEPT_MS))
-        log.error("somebody has written a %s into %s: moved it to %s", kind.decode(), key, aside)
-
-
-async def _is_full(link: StreamLink, key: str) -> bool:
-    """Whether the stream has given its last id away. Some entries may be gone again, so they do not tell."""
-    (flat,) = await link.execute(("XINFO", "STREAM", key))
-    return bool(dict(zip(flat[::2], flat[1::2], strict=True))[b"last-generated-id"] == _LAST_ID)
+    moves = [("EVAL", MOVE_ASIDE, 2, key, f"{key}:wrong_type", LAST_ID, _KEPT_MS) for key in keys]
+    for key, kind in zip(keys, await link.execute(*moves), strict=True):
+        if kind:
+            log.error("somebody has written a %s into %s: moved it to %s:wrong_type", kind.decode(), key, key)

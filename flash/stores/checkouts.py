@@ -8,6 +8,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+import trio
+
 from flash.domain import (
     Attempt,
     CheckoutOutcome,
@@ -19,7 +21,8 @@ from flash.domain import (
     Redemption,
     UserId,
 )
-from flash.stores.postgres import Postgres, Row
+from flash.stores.postgres import DuplicateKey, Postgres, Row
+from flash.stores.readiness import put_sequence_right
 
 # Rows are looked up by `LATERAL (… LIMIT 1)`, which the planner cannot turn into one join over the whole table: a plain
 # join was seen to scan `checkouts` for each batch, 20 times dearer at 10,000 rows and growing.
@@ -84,6 +87,7 @@ class Checkouts:
         self._database = database
         self._code_ttl_seconds = code_ttl_seconds
         self._digest_user = digest_user
+        self._repairing = trio.Lock()
 
     async def record_attempts(self, attempts: list[Attempt | MalformedAttempt]) -> list[RecordedAttempt]:
         """Persist every attempt with its outcome in one commit; the outcomes come in the same order.
@@ -91,10 +95,19 @@ class Checkouts:
         Raises `Unavailable` or `OutcomeUnknown`.
         """
         columns = [self._columns(attempt) for attempt in attempts]
-        rows = await self._database.write(RECORD_ATTEMPTS, *zip(*columns, strict=True))
+        rows = await self._record(*zip(*columns, strict=True))
         return [
             _recorded(row, attempt, column[-1]) for row, attempt, column in zip(rows, attempts, columns, strict=True)
         ]
+
+    async def _record(self, *columns: tuple[object, ...]) -> list[Row]:
+        try:
+            return await self._database.write(RECORD_ATTEMPTS, *columns)
+        except DuplicateKey:
+            # Somebody restored the table and forgot its sequence. Each batch would fail, and burn but its own ids.
+            async with self._repairing:
+                await self._database.run(put_sequence_right)
+            return await self._database.write(RECORD_ATTEMPTS, *columns)
 
     async def find_redemptions(self, codes: list[Code]) -> list[Redemption]:
         """What each code has bought, if anything, in the same order. Raises `Unavailable`."""

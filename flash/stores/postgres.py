@@ -31,6 +31,11 @@ Args = TypeVarTuple("Args")
 Row: TypeAlias = asyncpg.Record
 AsyncpgConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
+
+class DuplicateKey(OutcomeUnknown):
+    """A row was refused whose key exists already. Nothing of the statement was done."""
+
+
 # Errors that concern one statement. Only `Postgres.administer` lets them pass through.
 StatementError = asyncpg.PostgresError
 PermissionDenied = asyncpg.InsufficientPrivilegeError
@@ -355,6 +360,8 @@ def _translated(error: Exception, lost: type[FlashError]) -> FlashError:
         _loudly[sqlstate](
             "PostgreSQL refused a statement of this service (%s): %s: %s", sqlstate, type(error).__name__, error
         )
+    if isinstance(error, asyncpg.UniqueViolationError):
+        lost = DuplicateKey
     return lost(f"PostgreSQL failed: {reason_of(error)}")
 
 

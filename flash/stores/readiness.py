@@ -1,7 +1,8 @@
 """What a process asks of PostgreSQL before it serves: that it takes writes, and gives out no checkout's id twice.
 
 A sequence can be behind its table: logical replication does not carry it, and a restore by hand may forget it. Every
-batch that drew an id twice would fail, and every id drawn before that names somebody else's checkout.
+batch that drew an id twice would fail, and every id drawn before that names somebody else's checkout. It can also fall
+behind while processes run, so `Checkouts` puts it right as well.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ async def check_readiness(database: Postgres) -> None:
     """
     try:
         await database.write(TRY_TO_WRITE)
-        await database.administer(_put_sequence_right)
+        await database.administer(put_sequence_right)
     except PermissionDenied as error:
         raise OperatorError(
             f"this role may not use the sequence of checkouts ({reason_of(error)}): "
@@ -41,7 +42,8 @@ async def check_readiness(database: Postgres) -> None:
         ) from error
 
 
-async def _put_sequence_right(session: Session) -> None:
+async def put_sequence_right(session: Session) -> None:
+    """Draw the ids that the table has already, if the sequence is behind it."""
     behind: int = await session.fetchval(IDS_BEHIND)
     if behind > 0:
         log.warning("the sequence of checkouts is %d ids behind its table, as after a restore: drawing them", behind)

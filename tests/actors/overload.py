@@ -102,7 +102,6 @@ class Overload:
                 wait_max_seconds=WAIT_MAX,
                 window=WINDOW,
                 user_shares=UserShares(self.user_slots),
-                random=self.random.random,
             )
             for _ in range(self.webs)
         ]
@@ -156,7 +155,7 @@ class Overload:
         except Overloaded as error:
             del self._then[call]
             self.refused += 1
-            seconds = error.retry_after_seconds or 1.0
+            seconds = (error.retry_after_seconds or 1.0) * (1 + self.random.random() / 2)  # the jitter of the answer
             self.retry_seconds.append(seconds)
             self._at(self.now + seconds, lambda: self.ask(sale, user, web, then))
             return

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from flash.actors.admission import PROBES, Admission, Ticket, jittered
+from flash.actors.admission import PROBES, Admission, Ticket, retry_after
 from flash.actors.admitting import AdmittingCheckouts, AdmittingLeader
 from flash.actors.batch_wait import BatchDuration, BatchWait
 from flash.actors.batcher import Batcher
@@ -37,7 +37,6 @@ def an_admission(*, waiting_max: int = 1_000, window: int = 100, slots: int = 1_
         wait_max_seconds=1.0,
         window=window,
         user_shares=UserShares(slots),
-        random=lambda: 0.5,
     )
 
 
@@ -130,9 +129,16 @@ def test_sales_in_which_nothing_waits_are_forgotten() -> None:
     assert len(admission._windows) <= 1_024
 
 
-def test_jitter_is_half_as_much_to_half_as_much_again_and_bounded() -> None:
-    assert [jittered(4.0, lambda luck=luck: luck) for luck in (0.0, 0.5, 1.0)] == [2.0, 4.0, 6.0]  # type: ignore[misc]
-    assert jittered(1e9, lambda: 1.0) == 15.0
+def test_what_a_refused_buyer_is_told_is_bounded_and_has_no_jitter_yet() -> None:
+    assert [retry_after(4.0), retry_after(1e9)] == [4.0, 10.0]
+    told = set()
+    for _ in range(20):
+        admission = an_admission(window=1)
+        fill(admission, ONE, 0.0)
+        with pytest.raises(Overloaded) as caught:
+            admission.admit(ONE, None, 0.5)
+        told.add(caught.value.retry_after_seconds)
+    assert len(told) == 1
 
 
 def test_a_longer_batch_counts_at_once_and_a_shorter_one_by_and_by() -> None:
@@ -242,7 +248,7 @@ class SlowCheckouts:
 
 
 async def test_one_users_checkouts_leave_room_for_others(autojump_clock: MockClock) -> None:
-    checkouts = AdmittingCheckouts(SlowCheckouts(), UserShares(8), lambda: 0.5)
+    checkouts = AdmittingCheckouts(SlowCheckouts(), UserShares(8))
     outcomes: list[str] = []
 
     async def ask(attempt: Attempt | MalformedAttempt) -> None:
@@ -263,9 +269,7 @@ async def test_one_users_checkouts_leave_room_for_others(autojump_clock: MockClo
 
 
 def test_a_sale_that_was_idle_since_its_leader_died_begins_with_a_whole_window() -> None:
-    admission = Admission(
-        waiting_max=4_096, wait_max_seconds=1.0, window=500, user_shares=UserShares(64), random=lambda: 0.5
-    )
+    admission = Admission(waiting_max=4_096, wait_max_seconds=1.0, window=500, user_shares=UserShares(64))
     waiting = [admission.admit(SaleId(1), n, 0.0) for n in range(10)]
     for ticket in waiting:
         ticket.done(5.0, is_answered=False)

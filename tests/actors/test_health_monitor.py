@@ -24,6 +24,8 @@ class Stores:
     database_answers: trio.Event = field(default_factory=trio.Event)
     redis_answers: trio.Event = field(default_factory=trio.Event)
     looks: int = 0
+    look_seconds: float = 0.0
+    timeouts: int = 0
 
     def __post_init__(self) -> None:
         self.database_answers.set()
@@ -31,6 +33,11 @@ class Stores:
 
     async def look(self) -> bool:
         self.looks += 1
+        await trio.sleep(self.look_seconds)
+        if self.timeouts:
+            self.timeouts -= 1
+            await trio.sleep(2.0)
+            raise Unavailable("time-out")
         await self.database_answers.wait()
         if self.database_error is not None:
             raise self.database_error
@@ -91,6 +98,33 @@ async def test_a_silent_store_is_away_after_some_seconds_and_does_not_delay_the_
         getattr(stores, f"{silent}_answers").set()
         await trio.sleep(2 * LOOK_SECONDS)
         assert seen(monitor) == (True, True, True)
+
+
+@pytest.mark.parametrize("seconds", [1.0, 1.5, 1.9])
+async def test_looks_that_are_slow_but_succeed_never_make_a_store_seem_away(
+    autojump_clock: MockClock, seconds: float
+) -> None:
+    stores = Stores()
+    async with watched(stores) as monitor:
+        stores.look_seconds = seconds
+        for _ in range(200):
+            await trio.sleep(0.1)
+            assert seen(monitor) == (True, True, True)
+
+
+@pytest.mark.parametrize(("timeouts", "is_away"), [(1, False), (3, True)])
+async def test_one_look_that_times_out_says_nothing_yet_and_several_do(
+    autojump_clock: MockClock, timeouts: int, is_away: bool
+) -> None:
+    stores = Stores()
+    async with watched(stores) as monitor:
+        stores.timeouts = timeouts
+        seen_up = []
+        for _ in range(150):
+            await trio.sleep(0.1)
+            seen_up.append(monitor.is_database_up)
+        assert (not all(seen_up)) == is_away
+        assert seen_up[-1]
 
 
 async def test_what_a_stuck_monitor_saw_counts_no_more(mock_clock: MockClock) -> None:

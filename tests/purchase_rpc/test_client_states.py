@@ -388,7 +388,7 @@ async def test_what_was_added_beside_an_inbox_of_another_type_is_not_called_not_
     async with a_world(mock_clock) as world:
 
         async def fail(_name: str, commands: tuple[object, ...]) -> None:
-            if any(isinstance(command, tuple) and command[0] == "TYPE" for command in commands):
+            if any(isinstance(command, tuple) and command[0] == "EVAL" for command in commands):
                 raise error
 
         world.redis.perform(("SET", inbox_of(1), "not a stream"))

@@ -51,6 +51,28 @@ async def test_twenty_processes_that_start_while_buyers_check_out_set_no_id_back
         assert min(ids) > 300
 
 
+async def test_a_sequence_that_falls_behind_while_processes_run_costs_no_batch(
+    postgres: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a restore into the database that is served."""
+    async with opened(postgres) as stores:
+        await run_sql(postgres, FILL)
+        ids: list[int] = []
+
+        async def check_out() -> None:
+            for _ in range(5):
+                ids.append((await issue(stores.checkouts, 1)).checkout_id)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(check_out)
+        assert len(set(ids)) == 20
+        assert min(ids) > 300
+        assert max(ids) < 700, "one worker puts it right, and the others find it so"
+        warned = [record for record in caplog.records if "ids behind its table" in record.getMessage()]
+        assert len(warned) == 1
+
+
 async def test_the_service_role_may_put_the_sequence_right_and_one_without_rights_is_told_what_to_do(
     postgres_server: EmbeddedPostgres, postgres: str
 ) -> None:

@@ -9,8 +9,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from flash.errors import OutcomeUnknown, Unavailable
+from flash.errors import Unavailable
 from flash.purchase_rpc.stream_link import StreamLink
+from flash.purchase_rpc.wrong_types import move_aside
 from flash.stores.redis_link import RedisLink, WrongType, streams_of
 from tests.testing.conftest import NewLink
 
@@ -140,17 +141,16 @@ async def test_an_error_is_an_unknown_outcome_and_the_commands_around_it_are_per
         assert await link.execute(("XLEN", "s"), ("DEL", "k", "none"), ("XLEN", "k")) == [1, 1, 0]
 
 
-async def test_a_key_is_renamed_with_all_it_holds_and_its_expiry(new_link: NewLink) -> None:
+async def test_what_is_no_stream_is_moved_aside_once_and_the_stream_that_follows_stays(new_link: NewLink) -> None:
     async with Links() as links:
-        link = await links.open(new_link)
-        await link.execute(("SET", "k", "text"), ("PEXPIRE", "k", 5_000), ("SET", "other", "gone"))
-        answers = await link.execute(("RENAME", "k", "other"), ("TYPE", "k"), ("TYPE", "other"), ("PTTL", "other"))
-        assert answers[:3] == [b"OK", b"none", b"string"]
-        assert 0 < answers[3] <= 5_000
-        await link.execute(("XADD", "s", "*", "f", 1), ("RENAME", "s", "other"))
-        assert await link.execute(("TYPE", "other"), ("XLEN", "other"), ("PTTL", "other")) == [b"stream", 1, -1]
-        with pytest.raises(OutcomeUnknown, match="no such key"):
-            await one(link, "RENAME", "none", "other")
+        one_process, another = await links.open(new_link), await links.open(new_link)
+        await one_process.execute(("SET", "k", "text"), ("XADD", "good", "*", "f", 1))
+        await move_aside(one_process, ["good", "k", "none"])
+        assert await one(one_process, "TYPE", "k:wrong_type") == b"string"
+        assert await one(one_process, "PTTL", "k:wrong_type") > 6 * 86_400_000
+        await one_process.execute(("XADD", "k", "*", "f", 2))
+        await move_aside(another, ["k"])  # it had met the text as well
+        assert await another.execute(("XLEN", "k"), ("XLEN", "good"), ("TYPE", "k:wrong_type")) == [1, 1, b"string"]
 
 
 async def test_whoever_waits_too_long_for_their_turn_has_sent_nothing(new_link: NewLink) -> None:
