@@ -35,7 +35,7 @@ R = TypeVar("R")
 Stores = tuple[EmbeddedPostgres, EmbeddedValkey]
 
 _START_SECONDS = 20.0
-_READY = re.compile(rb"listening on (http://\S+)|ready to lead")
+_READY = re.compile(rb"listening on (http://[^\s\"]+)|ready to lead")
 # in a session of its own, because the terminal's Ctrl-C is for us alone
 _child = partial(Child, directory=ROOT, stdout=PIPE, own_session=True, death_signal=signal.SIGKILL)
 # both ends are this package, and the pipe is private

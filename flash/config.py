@@ -79,6 +79,13 @@ class Config:
         "info",
         "least important message that is logged",
     )
+    log_format: str = setting(
+        "FLASH_LOG_FORMAT",
+        one_of("auto", "text", "json"),
+        "auto, text or json",
+        "auto",
+        "text, or one JSON object a line; auto is text on a terminal and under honcho, JSON elsewhere",
+    )
 
     sale_period_seconds: int = whole("FLASH_SALE_PERIOD", 3600, 1, 86400, "seconds from one sale to the next")
     sale_size: int = whole("FLASH_SALE_SIZE", 10_000, 1, 1_000_000, "items in a sale")

@@ -65,8 +65,11 @@ def copy_of(error: F) -> F:
 
 
 def reason_of(error: BaseException) -> str:
-    """The text of `error`, or its type if it has no text (time-outs have none)."""
-    return str(error) or type(error).__name__
+    """The first line of the text of `error`, or its type if it has no text (time-outs have none).
+
+    What PostgreSQL says below that may quote what a user has sent.
+    """
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def first_of(error: BaseException) -> BaseException:

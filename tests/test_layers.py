@@ -64,6 +64,7 @@ IMPORTS = {
     "purchase_rpc.payloads": "codes domain",
     "sold_feed.messages": "deployment domain",
     "bridge": "errors",
+    "telemetry": "errors",
     "http": "errors",
     "actors.mailbox": "errors",
     "actors.gate": "errors",
@@ -83,7 +84,7 @@ IMPORTS = {
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
     " purchase_rpc purchase_rpc.messages shutdown sold_feed stores telemetry",
-    "local": "bridge config errors http processes settings shutdown stores",
+    "local": "bridge config errors http processes settings shutdown stores telemetry",
     "cli": "audit bridge config errors local processes stores",
     "__main__": "cli",
     "testing": "codes config domain errors inventory local processes purchase_rpc stores",

@@ -1,4 +1,4 @@
-"""What `flash up` prints, in honcho's format. It carries on silently when nobody reads its output any more.
+"""What `flash up` prints: honcho's format for people, or JSON lines. It carries on silently when nobody reads it.
 
 Colours only on a terminal, and not if `NO_COLOR` is set.
 """
@@ -17,6 +17,7 @@ from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from flash.config import environment
+from flash.telemetry.log_format import json_line
 
 _SYSTEM = "system"
 _PIECE_BYTES_MAX = 65_536
@@ -24,9 +25,13 @@ _PIECE_BYTES_MAX = 65_536
 
 
 class Output:
-    """Prints whole lines on stdout, each with the time and the name of its process."""
+    """Prints whole lines on stdout, each with the time and the name of its process.
 
-    def __init__(self, names: Sequence[str]) -> None:
+    With `is_json`, what a process logs is expected to be JSON, and is printed as it is.
+    """
+
+    def __init__(self, names: Sequence[str], *, is_json: bool = False) -> None:
+        self._is_json = is_json
         if isinstance(sys.stdout, io.TextIOWrapper):  # what a process writes may be more than our stdout can encode
             sys.stdout.reconfigure(errors="backslashreplace")
         width = max(map(len, (_SYSTEM, *names)))
@@ -56,8 +61,11 @@ class Output:
             self._line(name, rest)
 
     def _line(self, name: str, line: bytes) -> None:
+        if self._is_json:
+            text = line.decode(errors="replace")
+            return self.say(text if _is_object(text) else json_line(name, text))
         message = Message("line", line or b" ", datetime.now(), name, self._colours.get(name))
-        self._try(lambda: self._printer.write(message))
+        return self._try(lambda: self._printer.write(message))
 
     def _try(self, write: Callable[[], None]) -> None:
         """A reader that has gone (a closed pipe or terminal) is no reason to stop the service."""
@@ -68,3 +76,8 @@ class Output:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, sys.stdout.fileno())
                 os.close(nowhere)
+
+
+def _is_object(text: str) -> bool:
+    """Whether a process has printed a line of its log, and not what it or a library could not log."""
+    return text.startswith("{") and text.endswith("}")

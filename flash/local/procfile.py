@@ -106,6 +106,7 @@ def process_environment(config: Config, data_dir: Path) -> dict[str, str]:
         REDIS_URL=config.redis_url,
         FLASH_DATA_DIR=str(data_dir),
         FLASH_PRESTOP_SECONDS="0",  # no proxy is in front, and Ctrl-C should end it now
+        FLASH_LOG_FORMAT=config.log_format,
         PYTHONUNBUFFERED="1",
         **{TOLD: "1"},
     )

@@ -6,6 +6,8 @@ stopped first and the stores last, and nothing is left running.
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import trio
@@ -23,6 +25,7 @@ from flash.local.stop import SIGNALS, Stop
 from flash.local.stores import embedded_stores
 from flash.shutdown import STORES_STOP_SECONDS, process_stop_seconds
 from flash.stores.migration import migrate
+from flash.telemetry.logs import wants_json
 
 _READY_SECONDS = 60.0
 _POLL_SECONDS = 0.02
@@ -34,7 +37,9 @@ def up(config: Config, concurrency: str | None = None, path: Path | None = None)
     `concurrency` is like `web=2,inventory=2`, `path` a Procfile; `ConfigError` if either is wrong.
     """
     procfile = read_procfile(path, concurrency)
-    output = Output([process.name for process in procfile.processes(0)])
+    is_json = wants_json(config.log_format, is_for_people=sys.stdout.isatty())
+    config = replace(config, log_format="json" if is_json else "text")  # our processes write to us, not to a terminal
+    output = Output([process.name for process in procfile.processes(0)], is_json=is_json)
     bridge.run(_until_signal, config, procfile, output)
     output.say("Stopped.")
     return 0

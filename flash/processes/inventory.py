@@ -43,7 +43,7 @@ _RELEASE_SECONDS = 1.0
 
 def run_inventory(config: Config) -> int:
     """Lead sales until SIGTERM or SIGINT. Returns the exit code: 0, or 1 if anything died."""
-    return run_process(_run_inventory, config)
+    return run_process("inventory", _run_inventory, config)
 
 
 async def _run_inventory(config: Config, told: Told, manager: ServiceManager) -> None:

@@ -10,6 +10,7 @@ import gc
 import logging
 import math
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,7 +30,7 @@ from flash.stores.postgres import Postgres, open_postgres
 from flash.stores.readiness import check_readiness
 from flash.stores.redis import eviction_warning, open_redis
 from flash.stores.redis_link import RedisLink
-from flash.telemetry import configure_logging
+from flash.telemetry.logs import configure_logging, wants_json
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +55,15 @@ class Told:
 Main: TypeAlias = Callable[[Config, Told, ServiceManager], Awaitable[None]]
 
 
-def run_process(main: Main, config: Config, *, is_copy: bool = False) -> int:
+def run_process(role: str, main: Main, config: Config, *, is_copy: bool = False) -> int:
     """Run `main` until SIGTERM or SIGINT tells it to stop. Returns the exit code: 0, or 1 if anything died.
 
-    `main` tells the service manager when it is ready; a process that `is_copy` of its parent's says nothing else.
+    `role` is what its log calls this process. `main` tells the service manager when it is ready; a process that
+    `is_copy` of its parent's says nothing else.
     """
-    configure_logging(config.log_level)
+    is_for_people = sys.stderr.isatty() or config.is_under_honcho
+    is_json = wants_json(config.log_format, is_for_people=is_for_people)
+    configure_logging(config.log_level, process=role, is_json=is_json)
     for warning in config.warnings():
         log.warning(warning)
     # What was imported stays, and reference counts free most of what a request makes: look for cycles rarely.

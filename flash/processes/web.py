@@ -79,8 +79,8 @@ def run_web(config: Config, shared: Shared | None = None) -> int:
     Returns the exit code: 0, or 1 if anything died.
     """
     if shared is not None:
-        return run_process(partial(_serve_shared, shared), config, is_copy=True)
-    return run_process(_supervise if config.web_concurrency > 1 else _serve, config)
+        return run_process("web", partial(_serve_shared, shared), config, is_copy=True)
+    return run_process("web", _supervise if config.web_concurrency > 1 else _serve, config)
 
 
 async def _supervise(config: Config, told: Told, _manager: ServiceManager) -> None:

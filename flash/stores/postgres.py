@@ -358,7 +358,10 @@ def _translated(error: Exception, lost: type[FlashError]) -> FlashError:
     if not isinstance(error, _KNOWN_FAILURES):
         sqlstate = error.sqlstate or "no SQLSTATE"
         _loudly[sqlstate](
-            "PostgreSQL refused a statement of this service (%s): %s: %s", sqlstate, type(error).__name__, error
+            "PostgreSQL refused a statement of this service (%s): %s: %s",
+            sqlstate,
+            type(error).__name__,
+            reason_of(error),
         )
     if isinstance(error, asyncpg.UniqueViolationError):
         lost = DuplicateKey

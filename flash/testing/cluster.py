@@ -66,7 +66,8 @@ class Cluster:
     def __init__(self, nursery: trio.Nursery, database_url: str, redis_url: str, settings: dict[str, str]) -> None:
         self._nursery = nursery
         needed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONPATH": str(ROOT)}
-        self._environment = {**environment(**needed), "PORT": "0", "WEB_CONCURRENCY": "1", **settings}
+        self._environment = {**environment(**needed), "PORT": "0", "WEB_CONCURRENCY": "1"}
+        self._environment |= {"FLASH_LOG_FORMAT": "text", **settings}
         self.database_url = database_url
         self.processes: list[Process] = []
 

@@ -105,7 +105,8 @@ def flash_up(
 ) -> Iterator[Up]:
     """Start `flash up`; whatever happens, nothing of it is left at the end."""
     inherited = {name: environment().get(name, "") for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")}
-    env = {**inherited, "PYTHONPATH": str(PROJECT), "FLASH_DATA_DIR": str(data_dir), "PORT": "0", **settings}
+    env = {**inherited, "PYTHONPATH": str(PROJECT), "FLASH_DATA_DIR": str(data_dir), "PORT": "0"}
+    env |= {"FLASH_LOG_FORMAT": "text", **settings}
     with subprocess.Popen(
         [sys.executable, "-m", "flash", "up", *arguments],
         cwd=cwd,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -255,3 +256,27 @@ def test_a_concurrency_that_is_wrong_is_wrong_usage(folder: Path) -> None:
     for arguments, message in cases:
         with flash_up(folder / "data", "-f", stubs, *arguments) as up:
             assert (up.finish(), up.output) == (2, message)
+
+
+def test_what_it_prints_is_json_for_programs_and_text_on_a_terminal(folder: Path) -> None:
+    stubs = procfile(folder, web="web")
+    with flash_up(folder / "data", "-f", stubs, "-c", "web=1", FLASH_LOG_FORMAT="auto") as up:
+        up.read_until("stop +Ctrl-C")
+        up.stop(signal.SIGTERM)
+    objects = [json.loads(line) for line in up.lines if line.startswith("{")]
+    assert {"system", "web.1"} <= {line["process"] for line in objects}
+    assert any(line["message"].startswith("web.1 started (pid=") for line in objects)
+    ours, terminal = pty.openpty()
+    with flash_up(folder / "data", "-f", stubs, "-c", "web=1", stdout=terminal, FLASH_LOG_FORMAT="auto") as up:
+        os.close(terminal)
+        seen = b""
+        while b"Ctrl-C" not in seen:
+            seen += os.read(ours, 4_096)
+        up.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while piece := os.read(ours, 4_096):
+                seen += piece
+        assert up.process.wait() == 0
+    os.close(ours)
+    assert b'{"time"' not in seen
+    assert b"web.1 started (pid=" in seen

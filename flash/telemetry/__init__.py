@@ -1,18 +1,11 @@
-"""Logging of one process: a line when something starts or ends, nothing per request."""
+"""What a process tells of itself in its log: how a line looks, and how often one may come."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 
 _THROTTLE_SECONDS = 10.0
-
-
-def configure_logging(level: str) -> None:
-    """Log to stderr from `level` (debug, info, warning, error) up. honcho adds the time and the process's name."""
-    form = "%(levelname)s %(name)s: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=level.upper(), format=form, force=True)
 
 
 class ThrottledLogger:
