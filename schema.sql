@@ -17,8 +17,15 @@ CREATE TABLE sales (
     sold_out_at   timestamptz,
     -- a database that takes over with less may count the same epoch again: the token tells the two terms apart
     term_token    bytea       CHECK (octet_length(term_token) = 16),
+    -- set while the sale is paused: since when, by whom, and what had been sold by then
+    paused_at     timestamptz,
+    paused_by     text        CHECK (length(paused_by) BETWEEN 1 AND 64),
+    paused_sold   integer,
     -- a sale closes when its last item goes, not before and not later
     CHECK ((sold = stock) = (sold_out_at IS NOT NULL)),
+    CONSTRAINT sales_pause_check CHECK (num_nulls(paused_at, paused_by, paused_sold) IN (0, 3)),
+    -- whoever tries, a process of an earlier release too
+    CONSTRAINT sales_nothing_sold_while_paused CHECK (sold = paused_sold),
     -- one item belongs to one sale
     EXCLUDE USING gist (int8range(first_item_id, first_item_id + stock) WITH &&)
 ) WITH (fillfactor = 20); -- each commit of purchases updates the row: leave room on its page for HOT updates
@@ -94,6 +101,20 @@ CREATE TABLE scheduler (
     user_limit     smallint    NOT NULL CHECK (user_limit BETWEEN 1 AND 10)
 ) WITH (fillfactor = 20); -- updated each second: leave room on its page for HOT updates
 
+-- Every pause of a sale by its operator, and every end of one. Rows are only added.
+CREATE TABLE sale_pauses (
+    id      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    sale_id bigint      NOT NULL,
+    action  text        NOT NULL CHECK (action IN ('pause', 'resume')),
+    at      timestamptz NOT NULL,
+    -- who it was, as they call themselves, and why
+    by      text        NOT NULL CHECK (length(by) BETWEEN 1 AND 64),
+    reason  text        NOT NULL CHECK (length(reason) <= 500),
+    -- what the sale had sold: a pause and its end must agree
+    sold    integer     NOT NULL
+);
+CREATE INDEX sale_pauses_sale ON sale_pauses (sale_id, id);
+
 -- Which migrations were applied, by which release, and when.
 CREATE TABLE schema_migrations (
     version    integer     PRIMARY KEY,
@@ -109,4 +130,5 @@ INSERT INTO schema_migrations (version, name, requires, checksum, release) VALUE
     (1, 'first_release', 1, '794148a019ee99065e133f4ffaea49a5af825f78d90c51f6eb9b043404fe2989', 'schema.sql'),
     (2, 'index_unsold_sales', 1, '12100b0ee50d573c6609f7bc860f9147424b1111dc7ceddb78e2e043c1805bb4', 'schema.sql'),
     (3, 'codes_say_all', 3, '115bc23bfda0894bfcd1ded78f019c20218d460fb5e5c02b12f924e5505f1156', 'schema.sql'),
-    (4, 'scheduler', 3, '11f389d5b2f271ed9b9b5330618ecdf40d229064a3228684e82fb49def5eb5b3', 'schema.sql');
+    (4, 'scheduler', 3, '11f389d5b2f271ed9b9b5330618ecdf40d229064a3228684e82fb49def5eb5b3', 'schema.sql'),
+    (5, 'pause_sales', 3, '2b9c96126051a12bace7f9e0216c800ed1eb3bf66f1be8a9710c86684d6e77eb', 'schema.sql');

@@ -48,6 +48,7 @@ class Refusal(enum.Enum):
     USER_LIMIT_REACHED = "user_limit_reached"
     IDEMPOTENCY_KEY_REUSED = "idempotency_key_reused"
     NO_ROOM = "no_room"
+    PAUSED = "paused"
 
 
 class CheckoutOutcome(enum.Enum):
@@ -163,14 +164,15 @@ class Confirmed:
     """What the database made of a batch of decisions.
 
     Either it stored all that was approved: `sold` has the purchases in the same order, and `now` is the time by its
-    clock. Or it stored nothing, because the checkouts of `missing` are not there. `receipts` are the earlier purchases
-    that were asked for.
+    clock. Or it stored nothing, because the checkouts of `missing` are not there, or because the sale is paused.
+    `receipts` are the earlier purchases that were asked for. `is_paused`: the operator has paused the sale.
     """
 
     now: datetime | None
     sold: list[Purchase]
     missing: list[Approved]
     receipts: list[Purchase]
+    is_paused: bool = False
 
 
 @value
@@ -247,6 +249,14 @@ class SalesLook:
     now: datetime
     newest: SaleId
     sales: Mapping[SaleId, SaleLook]
+
+
+@value
+class Pause:
+    """That a sale sells nothing for now: by whom, who is an operator, and since when by the database's clock."""
+
+    by: str
+    at: datetime
 
 
 @value

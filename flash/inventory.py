@@ -36,14 +36,15 @@ _KEY = "key:"
 class Inventory:
     """The state of one sale, of which nothing is sold at first: `apply` what is stored already.
 
-    A code is valid for `code_ttl_seconds`. Memory is 8 bytes an item and a counter for each buyer. Unless it `has_room`
-    for purchases, nothing is sold, and everything else is answered as ever.
+    A code is valid for `code_ttl_seconds`. Memory is 8 bytes an item and a counter for each buyer. While it
+    `is_paused`, or unless it `has_room` for purchases, nothing is sold, and everything else is answered as ever.
     """
 
     def __init__(self, sale: Sale, code_ttl_seconds: float) -> None:
         self.sale = sale
         self.sold = 0
         self.has_room = True
+        self.is_paused = False
         self._first_item_id = sale.first_item_id
         self._code_ttl_seconds = code_ttl_seconds
         self._checkouts = array("q", bytes(8 * sale.stock))
@@ -79,6 +80,8 @@ class Inventory:
         slot = self._bought[code.user_digest] + 1
         if slot > self.sale.user_limit:
             return Refused(Refusal.USER_LIMIT_REACHED, user_limit=self.sale.user_limit)
+        if self.is_paused:
+            return Refused(Refusal.PAUSED)
         if not self.has_room:
             return Refused(Refusal.NO_ROOM)
         return Approved(code, ask.request_id, slot)

@@ -34,7 +34,12 @@ INSERT INTO purchases (sale_id, item_id, checkout_id, user_id, slot, epoch, requ
     (1, 3, 3, 'bob', 1, 1, 'auto:3', '2026-01-01 00:00:06Z'),
     (1, 4, 4, 'bob', 2, 2, 'auto:4', '2026-01-01 00:00:09Z'),
     (2, 5, 10, 'ann', 1, 1, 'auto:5', '2026-01-01 01:00:05Z');
+INSERT INTO sale_pauses (sale_id, action, at, by, reason, sold) VALUES
+    (1, 'pause', '2026-01-01 00:00:07Z', 'op', 'a wrong picture', 3),
+    (1, 'resume', '2026-01-01 00:00:08Z', 'op', 'it is right', 3);
 """
+PAUSE_2 = "UPDATE sales SET paused_at = '2026-01-01 01:00:06Z', paused_by = 'op', paused_sold = 1 WHERE id = 2;"
+RECORD_PAUSE = "INSERT INTO sale_pauses (sale_id, action, at, by, reason, sold) VALUES"
 
 NO_CONSTRAINTS = """
 DO $$ DECLARE c record; BEGIN
@@ -65,6 +70,36 @@ class Corruption:
 
 
 CORRUPTIONS = [
+    Corruption(
+        "something was sold in a pause that is over",
+        "UPDATE sale_pauses SET sold = 4 WHERE action = 'resume'",
+        "paused_sells_nothing",
+        {"sale_id": 1, "sold": 3, "sold_then": 4},
+    ),
+    Corruption(
+        "something was sold in the present pause",
+        f"{PAUSE_2} {RECORD_PAUSE} (2, 'pause', '2026-01-01 01:00:04Z', 'op', '', 0)",
+        "paused_sells_nothing",
+        {"sale_id": 2, "sold": 0, "sold_then": 1, "resumed_at": None},
+    ),
+    Corruption(
+        "a sale is paused and nobody did it",
+        PAUSE_2,
+        "pauses_are_recorded",
+        {"sale_id": 2, "actions": None},
+    ),
+    Corruption(
+        "a paused sale goes on",
+        f"{RECORD_PAUSE} (2, 'pause', '2026-01-01 01:00:06Z', 'op', '', 1)",
+        "pauses_are_recorded",
+        {"sale_id": 2, "paused_at": None, "actions": ["pause"]},
+    ),
+    Corruption(
+        "a sale was resumed twice",
+        f"{RECORD_PAUSE} (1, 'resume', '2026-01-01 00:00:09Z', 'op', '', 4)",
+        "pauses_are_recorded",
+        {"sale_id": 1, "actions": ["pause", "resume", "resume"]},
+    ),
     Corruption(
         "a purchase was lost",
         "DELETE FROM purchases WHERE item_id = 5",

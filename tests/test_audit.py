@@ -14,7 +14,7 @@ import pytest
 from flash.audit import CHECKS, ROWS_MAX, audit, main
 from flash.config import Config
 from flash.errors import ConfigError, OperatorError
-from tests.corruptions import CLEAN_HISTORY, CORRUPTIONS, NO_CONSTRAINTS, Corruption
+from tests.corruptions import CLEAN_HISTORY, CORRUPTIONS, NO_CONSTRAINTS, PAUSE_2, RECORD_PAUSE, Corruption
 
 
 def execute(url: str, *statements: str) -> None:
@@ -46,6 +46,11 @@ def test_a_clean_history_passes_every_check(postgres: str, capsys: pytest.Captur
     code, found = report(postgres, capsys)
     assert broken(found) == {}
     assert (code, found["clean"], len(found["checks"])) == (0, True, len(CHECKS))
+
+
+def test_a_sale_that_is_paused_now_passes_every_check(postgres: str, capsys: pytest.CaptureFixture[str]) -> None:
+    execute(postgres, CLEAN_HISTORY, f"{PAUSE_2} {RECORD_PAUSE} (2, 'pause', '2026-01-01 01:00:06Z', 'op', '', 1)")
+    assert report(postgres, capsys)[0] == 0
 
 
 def test_an_empty_database_is_clean(postgres: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -79,6 +79,24 @@ def test_a_code_that_has_bought_gets_its_purchase_whatever_has_happened_since() 
         assert settle(again, decision, receipts) == outcome
 
 
+def test_a_paused_sale_refuses_only_what_it_would_have_sold() -> None:
+    inventory = an_inventory(stock=2, user_limit=1)
+    bought = a_command(1, "key:a")
+    sell(inventory, bought)
+    inventory.is_paused = True
+    asked = {
+        a_command(2, item=102, user="bob"): Refused(Refusal.PAUSED),
+        bought: Redeemed(CheckoutId(1)),
+        a_command(3, item=101, user="bob"): Refused(Refusal.ITEM_SOLD),
+        a_command(4, item=102): Refused(Refusal.USER_LIMIT_REACHED, user_limit=1),
+        a_command(5, item=102, user="bob", is_expired=True): Refused(Refusal.INVALID_CODE),
+    }
+    assert dict(zip(asked, decide_all(inventory, asked, NOW), strict=True)) == asked
+    assert inventory.sold == 1
+    inventory.is_paused = False
+    sell(inventory, a_command(2, item=102, user="bob"))
+
+
 def test_a_code_is_valid_to_its_last_second() -> None:
     code = a_code(1, item=101, issued_at=int(NOW) - 3600)
     assert isinstance(an_inventory().decide(Command(code, RequestId("auto:1")), NOW), Approved)

@@ -65,7 +65,7 @@ class TermStore(Protocol):
         """Store what was approved, all or none, and find the receipts of `redeemed`, under the term's fence.
 
         `StorageFull` if there was no room, so that nothing was stored. `TermEnded` if it is over, or if another number
-        than `sold_before` is sold.
+        than `sold_before` is sold. Nothing is stored while the sale is paused.
         """
         ...
 
@@ -164,21 +164,9 @@ class InventoryActor(Generic[D]):
             decisions = decide_all(self._inventory, commands, self._database_now(), void)
             approved = [d for d in decisions if isinstance(d, Approved)]
             redeemed = [d.checkout_id for d in decisions if isinstance(d, Redeemed)]
-            try:
-                confirmed = await self._store.confirm(self._term, sold_before, approved, redeemed)
-            except StorageFull as error:
-                if not approved:
-                    raise
-                # Known to be undone, unlike after any other error. Decide again, and sell nothing in this batch.
-                self._warn("sale %d: nothing can be sold: %s", self._term.sale_id, error)
-                self._undo(approved)
-                self._inventory.has_room = False
-                continue
-            if not confirmed.missing:
+            confirmed = await self._confirm(sold_before, approved, redeemed)
+            if confirmed is not None and self._is_final(confirmed, void):
                 break
-            # The database took over from one that remembered more: it does not know these codes. Decide again.
-            log.warning("sale %d: %d codes have no checkout any more", self._term.sale_id, len(confirmed.missing))
-            void.update(a.code for a in confirmed.missing)
             self._undo(approved)
         assert confirmed.now is not None
         offset = self._clock_offset
@@ -188,6 +176,34 @@ class InventoryActor(Generic[D]):
         if self._clock_offset < offset - _CLOCK_STEP_SECONDS:
             await self._decide_invalid_again(commands, outcomes)
         return outcomes
+
+    async def _confirm(
+        self, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
+    ) -> Confirmed | None:
+        """What the database made of it; None if it had no room, so that nothing can be sold in this batch."""
+        try:
+            return await self._store.confirm(self._term, sold_before, approved, redeemed)
+        except StorageFull as error:
+            if not approved:
+                raise
+            # Known to be undone, unlike after any other error.
+            self._warn("sale %d: nothing can be sold: %s", self._term.sale_id, error)
+            self._inventory.has_room = False
+            return None
+
+    def _is_final(self, confirmed: Confirmed, void: set[Code]) -> bool:
+        """Whether what was decided stands. If not, notes why: it is to be decided again."""
+        if confirmed.missing:
+            # The database took over from one that remembered more: it does not know these codes.
+            log.warning("sale %d: %d codes have no checkout any more", self._term.sale_id, len(confirmed.missing))
+            void.update(a.code for a in confirmed.missing)
+            return False
+        if confirmed.is_paused is not self._inventory.is_paused:
+            # As long as it is paused, nothing is tried; each batch hears whether it still is.
+            log.info("sale %d is %s", self._term.sale_id, "paused" if confirmed.is_paused else "resumed")
+            self._inventory.is_paused = confirmed.is_paused
+            return False
+        return True
 
     def _undo(self, approved: Sequence[Approved]) -> None:
         for a in reversed(approved):

@@ -29,7 +29,7 @@ from flash.http import parameters
 from flash.http.body_parameters import read_request
 from flash.http.message import Request, Response, json_response
 from flash.http.parameters import AmbiguousRequest, InvalidParameter, MissingParameter, read_params
-from flash.http.problems import NO_ROOM, problem
+from flash.http.problems import NO_ROOM, TryLater, problem
 
 # A receipt is its buyer's, and a 404 that a cache kept would outlive the purchase (RFC 9110, 15.5.5).
 _NO_STORE = ((b"cache-control", b"no-store"),)
@@ -37,6 +37,9 @@ _NO_STORE = ((b"cache-control", b"no-store"),)
 _INVALID_CODE = problem(400, "invalid_code", "Invalid or expired code")
 _NOT_PURCHASED = problem(404, "not_purchased", "Nothing has been bought with this code yet", headers=_NO_STORE)
 _KEY_REUSED = problem(422, "idempotency_key_reused", "The Idempotency-Key has been used with another code")
+_PAUSED = TryLater("paused", "The operator has paused this sale; nothing was bought, and your code stays valid")
+_PAUSED_SECONDS = 5
+"""Nobody can say how long an operator needs. A buyer who asks so often is served soon after the sale is resumed."""
 
 _NAMES = ("code",)
 
@@ -122,6 +125,8 @@ def _refused(sale_id: SaleId, refused: Refused) -> Response:
             return _KEY_REUSED
         case Refusal.NO_ROOM:
             return NO_ROOM.after(None)
+        case Refusal.PAUSED:
+            return _PAUSED.after(_PAUSED_SECONDS)
 
 
 def _receipt_json(sale_id: SaleId, purchase: Purchase) -> dict[str, Any]:

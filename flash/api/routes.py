@@ -8,7 +8,7 @@ from typing import Protocol
 
 from flash.api.catalog import CatalogHandlers
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
-from flash.api.control_access import ControlAccess
+from flash.api.control import ControlRoom
 from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
@@ -17,7 +17,7 @@ from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
 from flash.http.asgi import App
 from flash.http.cors import CorsApp
-from flash.http.router import Handler, Patterns
+from flash.http.router import Handler, SegmentHandler
 
 _OPERATORS = ("/control", "/metrics")
 """Never for the pages of other sites."""
@@ -39,7 +39,7 @@ def build_app(
     body_seconds: float,
     code_seconds: float,
     limits: RateLimits = NO_LIMITS,
-    control: ControlAccess | None = None,
+    control: ControlRoom | None = None,
     cors_origins: Collection[str] = (),
 ) -> App:
     """The application of one web process.
@@ -67,7 +67,7 @@ def build_app(
         **page_files().routes(PREFIX),
     }
     # `{…}` stands for the path segment that the handler gets.
-    patterns: Patterns = {
+    patterns: dict[tuple[str, str], SegmentHandler] = {
         ("GET", "/purchases/{code}"): purchase.receipt,
         ("GET", "/sales/{id}"): sales.sale,
         ("GET", "/sales/{id}/items"): items.list_items,
@@ -76,10 +76,8 @@ def build_app(
         ("GET", "/items/{id}/image.svg"): items.image,
     }
     if control is not None:
-        routes |= {
-            ("POST", "/control/login"): control.log_in,
-            ("POST", "/control/logout"): control.log_out,
-        }
+        routes |= control.routes()
+        patterns |= control.patterns()
     reads_peers = limits.addresses is not None or control is not None
     make = partial(CorsApp, cors_origins, _OPERATORS) if cors_origins else App
     return make(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers)

@@ -145,6 +145,33 @@ CHECKS = (
         """,
     ),
     Check(
+        "paused_sells_nothing",
+        "nothing is sold while a sale is paused",
+        # By count: a purchase that began just before the sale was resumed has an earlier time than that.
+        """
+        SELECT p.sale_id, p.at AS paused_at, p.sold, p.resumed_at, coalesce(p.sold_then, s.sold) AS sold_then
+        FROM (SELECT sale_id, action, at, sold, lead(at) OVER later AS resumed_at, lead(sold) OVER later AS sold_then
+              FROM sale_pauses WHERE $1::bigint IS NULL OR sale_id = $1
+              WINDOW later AS (PARTITION BY sale_id ORDER BY id)) p
+        LEFT JOIN sales s ON s.id = p.sale_id
+        WHERE p.action = 'pause' AND p.sold IS DISTINCT FROM coalesce(p.sold_then, s.sold)
+        """,
+    ),
+    Check(
+        "pauses_are_recorded",
+        "a sale's pauses and their ends are recorded in turn, and the last one says whether it is paused",
+        """
+        SELECT coalesce(s.id, p.sale_id) AS sale_id, s.paused_at, p.actions
+        FROM sales s
+        FULL JOIN (SELECT sale_id, array_agg(action ORDER BY id) AS actions FROM sale_pauses GROUP BY sale_id) p
+                  ON p.sale_id = s.id
+        WHERE ($1::bigint IS NULL OR coalesce(s.id, p.sale_id) = $1)
+        AND (s.paused_at IS NOT NULL IS DISTINCT FROM coalesce(p.actions[cardinality(p.actions)] = 'pause', false)
+             OR EXISTS (SELECT FROM unnest(p.actions) WITH ORDINALITY AS u (action, n)
+                        WHERE u.action IS DISTINCT FROM CASE n % 2 WHEN 1 THEN 'pause' ELSE 'resume' END))
+        """,
+    ),
+    Check(
         "sale_once",
         "no two sales have the same id",
         """

@@ -21,6 +21,7 @@ from flash.actors.fair_shares import UserShares
 from flash.actors.health_monitor import HealthMonitor
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.actors.sales_view import SalesView
+from flash.api.control import ControlRoom
 from flash.api.control_access import ControlAccess
 from flash.api.limits import RateLimits
 from flash.api.routes import build_app
@@ -53,6 +54,7 @@ from flash.stores.checkouts import Checkouts
 from flash.stores.disk import DatabaseDisk
 from flash.stores.health import has_current_sale
 from flash.stores.keys import READ_KEYS_SECONDS, Secrets, read_code_keys, read_secrets
+from flash.stores.pauses import Pauses
 from flash.stores.postgres import Postgres
 from flash.stores.redis_link import RedisLink, write_probe
 from flash.stores.sales import Sales
@@ -152,6 +154,7 @@ async def _serve(
     async with (
         open_database(config, stop, "flash web", _CONNECTIONS_MAX) as database,
         open_reserved(config, "flash health") as health_database,
+        open_reserved(config, "flash control") as control_database,
         open_redis_client(config) as redis,
         open_link(config) as sender,
         open_link(config) as listener,
@@ -166,6 +169,7 @@ async def _serve(
             database,
             secrets,
             health_database,
+            control_database,
             health_link,
             PurchaseClient(
                 secrets.deployment,
@@ -203,6 +207,7 @@ async def _build(
     database: Postgres,
     secrets: Secrets,
     health_database: Postgres,
+    control_database: Postgres,
     health_link: RedisLink,
     purchase_client: PurchaseClient,
     feed: RedisLink,
@@ -256,7 +261,7 @@ async def _build(
         body_seconds=config.body_seconds,
         code_seconds=config.code_ttl_seconds,
         limits=_rate_limits(config),
-        control=_control_access(config),
+        control=_control_room(config, control_database),
         cors_origins=origins_of(config.cors_origins),
     )
     workers = checkouts, redemptions, purchase_client, sold_out, view, subscriber, code_keys, monitor, disk
@@ -281,11 +286,13 @@ def _rate_limits(config: Config) -> RateLimits:
     )
 
 
-def _control_access(config: Config) -> ControlAccess | None:
+def _control_room(config: Config, database: Postgres) -> ControlRoom | None:
+    """`database` is not that of the buyers: an operator who pauses a sale must not queue behind them."""
     if config.control_token is None:
         return None
     address_of = key_of(TrustedProxies(config.trusted_proxies))
-    return ControlAccess(config.control_token, address_of, is_tls=_tls(config) is not None)
+    access = ControlAccess(config.control_token, address_of, is_tls=_tls(config) is not None)
+    return ControlRoom(access, Pauses(database))
 
 
 async def _work(runs: Sequence[Run], stop: trio.Event, drain_seconds: float) -> None:

@@ -58,12 +58,12 @@ FROM pg_tables WHERE schemaname = ANY(current_schemas(false))
 """
 APPLIED = "SELECT version, name, requires, checksum FROM schema_migrations ORDER BY version"
 
-# All that the service needs. It never changes or deletes a checkout, a purchase or a secret.
+# All that the service needs. It never changes or deletes a checkout, a purchase, a pause or a secret.
 GRANTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, INSERT, UPDATE, DELETE ON sales TO {role};
 GRANT SELECT, INSERT, UPDATE ON scheduler TO {role};
-GRANT SELECT, INSERT ON checkouts, purchases TO {role};
+GRANT SELECT, INSERT ON checkouts, purchases, sale_pauses TO {role};
 GRANT USAGE ON SEQUENCE checkouts_id_seq TO {role};
 GRANT SELECT ON secrets, code_keys, schema_migrations TO {role};
 """

@@ -53,10 +53,11 @@ RELEASE_SCHEDULER = "UPDATE scheduler SET expires_at = clock_timestamp() WHERE h
 # Ids and item ranges follow from the largest ones, so only one process at a time may look and insert.
 LOCK_SCHEDULE = "SELECT pg_advisory_xact_lock($1)"
 
-# A prepared sale that was made with other settings makes way for one with the present ones.
+# A prepared sale that was made with other settings makes way for one with the present ones, unless it is paused: the
+# pause belongs to its number, and the new one would have it too.
 DISCARD_OUTDATED = """
 DELETE FROM sales WHERE starts_at > now() + $4 * interval '1 s' AND epoch = 0 AND sold = 0
-AND (stock <> $2 OR user_limit <> $3 OR extract(epoch FROM starts_at)::bigint % $1 <> 0)
+AND paused_at IS NULL AND (stock <> $2 OR user_limit <> $3 OR extract(epoch FROM starts_at)::bigint % $1 <> 0)
 """
 
 # The last range of items is the one that begins last, because ranges do not overlap: its index finds it.

@@ -45,14 +45,15 @@ WHERE sale_id = $1 AND item_id > $2 AND epoch < $3 ORDER BY item_id LIMIT $4
 # then with one row for each receipt that was asked for. `LATERAL`: see `stores.checkouts`.
 _RECEIPTS = """
 UNION ALL
-SELECT NULL, NULL, p.checkout_id, p.request_id, p.item_id, p.user_id, p.slot, p.purchased_at
+SELECT NULL, NULL, NULL, p.checkout_id, p.request_id, p.item_id, p.user_id, p.slot, p.purchased_at
 FROM unnest({ids}::bigint[]) AS e (id)
 CROSS JOIN LATERAL (SELECT * FROM purchases WHERE checkout_id = e.id LIMIT 1) p
 """
 
 # The fence, in one statement, so that a frozen leader cannot hold a transaction open. The sale's row changes only in
-# the term that the decisions were made in, only if as much was sold before as that term remembers, and only if every
-# code has its checkout; without that no purchase is inserted.
+# the term that the decisions were made in, only if as much was sold before as that term remembers, only if the sale is
+# not paused, and only if every code has its checkout; without that no purchase is inserted. Whoever pauses the sale
+# holds its row meanwhile, so this statement comes before the pause or finds it.
 SELL = f"""
 WITH asked AS MATERIALIZED (
     SELECT a.n, a.checkout_id, a.request_id, a.item_id, a.slot, c.user_id
@@ -63,26 +64,32 @@ WITH asked AS MATERIALIZED (
                  AND c.user_digest IS NOT DISTINCT FROM a.user_digest
 ), term AS (
     UPDATE sales SET sold = sold + $5, sold_out_at = CASE WHEN sold + $5 = stock THEN now() END
-    WHERE id = $1 AND epoch = $2 AND term_token = $3 AND sold = $4
+    WHERE id = $1 AND epoch = $2 AND term_token = $3 AND sold = $4 AND paused_at IS NULL
           AND NOT EXISTS (SELECT FROM asked WHERE user_id IS NULL)
     RETURNING id, epoch
 ), made AS (
     INSERT INTO purchases (sale_id, epoch, purchased_at, checkout_id, request_id, item_id, user_id, slot)
     SELECT term.id, term.epoch, now(), checkout_id, request_id, item_id, user_id, slot FROM term, asked
 )
-SELECT (SELECT now() FROM term) AS now, ARRAY(SELECT user_id FROM asked ORDER BY n) AS user_ids,
+SELECT (SELECT now() FROM term) AS now, false AS is_paused, ARRAY(SELECT user_id FROM asked ORDER BY n) AS user_ids,
        NULL::bigint AS checkout_id, NULL::text AS request_id, NULL::bigint AS item_id, NULL::text AS user_id,
        NULL::smallint AS slot, NULL::timestamptz AS purchased_at
 {_RECEIPTS.format(ids="$11")}
 """
 
+_FENCED = "FROM sales WHERE id = $1 AND epoch = $2 AND term_token = $3 AND sold = $4"
+
 # A batch that sold nothing writes nothing: a no is fenced by what is committed when it is said.
 CONFIRM = f"""
-SELECT (SELECT now() FROM sales WHERE id = $1 AND epoch = $2 AND term_token = $3 AND sold = $4) AS now,
-       NULL::text[] AS user_ids, NULL::bigint AS checkout_id, NULL::text AS request_id, NULL::bigint AS item_id,
-       NULL::text AS user_id, NULL::smallint AS slot, NULL::timestamptz AS purchased_at
+SELECT CASE WHEN fenced.is_paused IS NOT NULL THEN now() END AS now, fenced.is_paused, NULL::text[] AS user_ids,
+       NULL::bigint AS checkout_id, NULL::text AS request_id, NULL::bigint AS item_id, NULL::text AS user_id,
+       NULL::smallint AS slot, NULL::timestamptz AS purchased_at
+FROM (SELECT (SELECT paused_at IS NOT NULL {_FENCED}) AS is_paused) AS fenced
 {_RECEIPTS.format(ids="$5")}
 """
+
+# Asked when nothing was sold: why. A sub-query of SELL would look at the time before it had waited for the pause.
+IS_PAUSED = f"SELECT paused_at IS NOT NULL AS is_paused {_FENCED}"
 
 
 class Terms:
@@ -127,22 +134,33 @@ class Terms:
     ) -> Confirmed:
         """Store what was approved, all or none, if `term` is the sale's present one and `sold_before` is what is sold.
 
-        Otherwise raises `TermEnded`. Raises `Unavailable` or `OutcomeUnknown`, too.
+        Otherwise raises `TermEnded`. Nothing is stored while the sale is paused, and `is_paused` says so. Raises
+        `Unavailable` or `OutcomeUnknown`, too.
         """
         fence = (term.sale_id, term.epoch, term.token, sold_before)
         if approved:
             rows = await self._database.write(SELL, *fence, len(approved), *_columns(approved), redeemed)
         else:
             rows = await self._database.fetch(CONFIRM, *fence, redeemed)
-        now, user_ids, *_ = rows[0]
+        now, is_paused, user_ids, *_ = rows[0]
+        receipts = [_receipt(row) for row in rows[1:]]
         missing = [a for a, user_id in zip(approved, user_ids or (), strict=True) if user_id is None]
-        if now is None and not missing:
-            raise TermEnded(
-                f"epoch {term.epoch} of sale {term.sale_id} is over, or the database holds something else than the "
-                f"{sold_before} items that it has sold"
-            )
-        sold = [] if missing else [_sold(a, user_id, now) for a, user_id in zip(approved, user_ids or (), strict=True)]
-        return Confirmed(now, sold, missing, [_receipt(row) for row in rows[1:]])
+        if missing:
+            return Confirmed(now, [], missing, receipts)
+        if now is None:
+            if not (approved and await self._is_paused(*fence)):
+                raise TermEnded(
+                    f"epoch {term.epoch} of sale {term.sale_id} is over, or the database holds something else than "
+                    f"the {sold_before} items that it has sold"
+                )
+            return Confirmed(None, [], [], receipts, is_paused=True)
+        sold = [_sold(a, user_id, now) for a, user_id in zip(approved, user_ids or (), strict=True)]
+        return Confirmed(now, sold, [], receipts, is_paused)
+
+    async def _is_paused(self, *fence: object) -> bool:
+        """Whether the term stands, and sells nothing only because its sale is paused."""
+        row = await self._database.fetch_one(IS_PAUSED, *fence)
+        return row is not None and row["is_paused"]
 
 
 def _columns(approved: Sequence[Approved]) -> tuple[list[int], list[str], list[int], list[bytes | None], list[int]]:
@@ -162,5 +180,5 @@ def _sold(approved: Approved, user_id: UserId, now: datetime) -> Purchase:
 
 
 def _receipt(row: Row) -> Purchase:
-    _, _, checkout_id, request_id, item_id, user_id, slot, purchased_at = row
+    _, _, _, checkout_id, request_id, item_id, user_id, slot, purchased_at = row
     return Purchase(checkout_id, request_id, item_id, user_id, slot, purchased_at)

@@ -59,6 +59,7 @@ class Store:
         self.error: Exception | None = None
         self.has_room = True
         self.gone: set[int] = set()
+        self.is_paused = False
         self.now = NOON
         self.stored: dict[CheckoutId, Purchase] = {}
         self.may_commit = trio.Event()
@@ -77,9 +78,13 @@ class Store:
             raise StorageFull("no room")
         if missing := [a for a in approved if a.code.checkout_id in self.gone]:
             return Confirmed(None, [], missing, [])
+        if self.is_paused and approved:
+            self.log.append("paused")
+            return Confirmed(None, [], [], [], is_paused=True)
         self.log.append([a.code.item_id for a in approved])
         sold = [self._sell(a) for a in approved]
-        return Confirmed(self.now, sold, [], [self.stored[id] for id in redeemed if self.stored[id] not in sold])
+        receipts = [self.stored[id] for id in redeemed if self.stored[id] not in sold]
+        return Confirmed(self.now, sold, [], receipts, self.is_paused)
 
     def _sell(self, approved: Approved) -> Purchase:
         code, user = approved.code, UserId(f"u{approved.code.checkout_id}")
@@ -122,7 +127,7 @@ class Stage:
 
 
 def kinds(log: Iterable[object]) -> list[object]:
-    return [entry if isinstance(entry, list) or entry is None else type(entry) for entry in log]
+    return [entry if isinstance(entry, list | str) or entry is None else type(entry) for entry in log]
 
 
 async def test_a_batch_is_committed_once_and_only_then_answered() -> None:
@@ -152,6 +157,45 @@ async def test_a_refusal_that_rests_on_a_sale_of_the_same_batch_waits_for_its_co
         stage.store.may_commit.set()
         await wait_all_tasks_blocked()
         assert kinds(stage.log) == [[1], Sold, Refused]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pause_is_learned_once_and_its_end_with_the_next_command() -> None:
+    stage = Stage()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        stage.ask(1)
+        await wait_all_tasks_blocked()
+        stage.store.is_paused = True
+        for number in (2, 3):
+            stage.ask(number)
+            stage.ask(1)
+            await wait_all_tasks_blocked()
+        paused, receipt = Refused(Refusal.PAUSED), Repeated(stage.store.stored[CheckoutId(1)])
+        assert stage.log[2:] == ["paused", [], paused, receipt, [], paused, receipt], "nothing is tried twice"
+        assert stage.inventory.sold == 1
+        stage.store.is_paused = False
+        stage.ask(2)
+        stage.ask(3)
+        await wait_all_tasks_blocked()
+        assert kinds(stage.log[9:]) == [[], [2, 3], Sold, Sold]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_pause_that_is_met_by_a_batch_with_a_lost_checkout_leaves_no_trace_in_memory() -> None:
+    stage = Stage()
+    stage.store.is_paused = True
+    stage.store.gone = {2}
+    for number in (1, 2):
+        stage.ask(number)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        await wait_all_tasks_blocked()
+        assert stage.log[-2:] == [Refused(Refusal.PAUSED), Refused(Refusal.INVALID_CODE)]
+        stage.store.is_paused = False
+        stage.ask(1)
+        await wait_all_tasks_blocked()
+        assert kinds(stage.log[-2:]) == [[1], Sold]
         nursery.cancel_scope.cancel()
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from flash.actors.disk_space import DiskSpace, SheddingCheckouts
 from flash.actors.health_monitor import HealthMonitor
-from flash.api.control_access import ControlAccess
+from flash.api.control import ControlRoom
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.routes import build_app
 from flash.codes import KEY_BYTES, CodeKeys, Codes
@@ -21,6 +21,7 @@ from flash.domain import (
     LegacyCode,
     MalformedAttempt,
     Outcome,
+    Pause,
     RecordedAttempt,
     Redemption,
     Refusal,
@@ -157,13 +158,39 @@ class FakeRedis:
             raise self.error
 
 
+@dataclass
+class FakePauses:
+    """Knows the sale 1, and remembers what became of it."""
+
+    error: FlashError | None = None
+    pause_in_force: Pause | None = None
+    asked: list[tuple[str, SaleId, str, str]] = field(default_factory=list)
+
+    async def pause(self, sale_id: SaleId, by: str, reason: str) -> Pause | None:
+        self._note("pause", sale_id, by, reason)
+        if sale_id != 1:
+            return None
+        self.pause_in_force = self.pause_in_force or Pause(by, NOON)
+        return self.pause_in_force
+
+    async def resume(self, sale_id: SaleId, by: str, reason: str) -> bool:
+        self._note("resume", sale_id, by, reason)
+        self.pause_in_force = None
+        return sale_id == 1
+
+    def _note(self, action: str, sale_id: SaleId, by: str, reason: str) -> None:
+        self.asked.append((action, sale_id, by, reason))
+        if self.error is not None:
+            raise self.error
+
+
 class FakeShop:
     """The application as a web process builds it, with a fake behind every handler."""
 
     def __init__(
         self,
         limits: RateLimits = NO_LIMITS,
-        control: ControlAccess | None = None,
+        control: ControlRoom | None = None,
         cors_origins: Collection[str] = (),
     ) -> None:
         self.codes = FakeCodes()

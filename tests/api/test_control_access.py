@@ -7,11 +7,12 @@ from http.cookies import SimpleCookie
 import pytest
 from trio.testing import MockClock
 
+from flash.api.control import ControlRoom
 from flash.api.control_access import SESSION_SECONDS, ControlAccess
 from flash.http.asgi import App
 from flash.http.client_address import TrustedProxies, key_of
 from flash.http.message import Header, Request, Response, json_response
-from tests.api.fakes import FakeShop
+from tests.api.fakes import FakePauses, FakeShop
 
 TOKEN = "a-token-of-32-characters-or-so-x"
 BEARER: Header = (b"authorization", b"Bearer " + TOKEN.encode())
@@ -204,6 +205,7 @@ async def test_without_a_token_there_is_no_control_room() -> None:
 
 
 async def test_with_a_token_there_is_one() -> None:
-    shop = FakeShop(control=ControlAccess(TOKEN, key_of(TrustedProxies("")), is_tls=False))
+    access = ControlAccess(TOKEN, key_of(TrustedProxies("")), is_tls=False)
+    shop = FakeShop(control=ControlRoom(access, FakePauses()))
     assert (await shop.request("POST", "/control/login", BEARER)).status == 204
     assert shop.app.reads_peers

@@ -75,9 +75,15 @@ def unavailable(code: str, detail: str) -> Response:
     return problem(503, code, detail, "", AGAIN)
 
 
+JITTERED = {b"2": b"1", b"6": b"5", b"7": b"5", b"8": b"5"}
+
+
 def unjittered(answer: Response) -> Response:
     """`answer` with the least Retry-After that it may have."""
-    return replace(answer, headers=(AGAIN,)) if answer.headers == ((b"retry-after", b"2"),) else answer
+    for name, value in answer.headers:
+        if name == b"retry-after" and value in JITTERED:
+            return replace(answer, headers=((name, JITTERED[value]),))
+    return answer
 
 
 MACHINERY: list[tuple[FlashError, Response]] = [
@@ -166,6 +172,13 @@ KEY_REUSED = problem(
     "The Idempotency-Key has been used with another code",
 )
 NO_ROOM = unavailable("unavailable", "Nothing new is recorded for now, because the disk runs low; try again later")
+PAUSED = problem(
+    503,
+    "paused",
+    "The operator has paused this sale; nothing was bought, and your code stays valid",
+    "",
+    (b"retry-after", b"5"),
+)
 OUTCOMES: list[tuple[Outcome, Response]] = [
     (Sold(PURCHASE), ok(f'{{"message":"Purchase successful",{RECEIPT}}}')),
     (Repeated(PURCHASE), ok(f'{{"message":"Purchase successful",{RECEIPT}}}')),
@@ -176,6 +189,7 @@ OUTCOMES: list[tuple[Outcome, Response]] = [
     (Refused(Refusal.USER_LIMIT_REACHED, user_limit=10), OVER_LIMIT),
     (Refused(Refusal.IDEMPOTENCY_KEY_REUSED), KEY_REUSED),
     (Refused(Refusal.NO_ROOM), NO_ROOM),
+    (Refused(Refusal.PAUSED), PAUSED),
 ]
 
 

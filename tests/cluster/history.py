@@ -33,6 +33,8 @@ class History:
     refused: Counter[str] = field(default_factory=Counter)
     sold_out_heard: bool = False
     unknown: int = 0
+    paused: int = 0
+    """Purchases that were refused because the sale was paused."""
     open_codes: set[str] = field(default_factory=set)
     """Codes whose last purchase call has no answer yet: they may or may not have bought."""
     lost: int = 0
@@ -87,7 +89,9 @@ class History:
             return None
         if answer.status == 503:
             assert answer.header(b"retry-after") is not None
-            assert answer.json()["code"] in ("overloaded", "unavailable", "outcome_unknown")
+            code = answer.json()["code"]
+            assert code in ("overloaded", "unavailable", "outcome_unknown", "paused")
+            self.paused += code == "paused"
         return answer
 
     def _refuse(self, answer: Answer) -> None:

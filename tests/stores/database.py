@@ -12,6 +12,7 @@ from flash import bridge
 from flash.domain import Approved, Attempt, CheckoutId, Code, Confirmed, ItemId, Purchase, RequestId, Term, UserId
 from flash.stores.checkouts import Checkouts
 from flash.stores.migration import migrate
+from flash.stores.pauses import Pauses
 from flash.stores.postgres import Postgres, Row, Session, connect, open_postgres
 from flash.stores.sales import Sales
 from flash.stores.schedule import SaleSchedule
@@ -29,6 +30,7 @@ class Stores:
     terms: Terms
     sales: Sales
     schedule: SaleSchedule
+    pauses: Pauses
 
 
 def stores_of(database: Postgres, page_rows: int = 2_000) -> Stores:
@@ -38,6 +40,7 @@ def stores_of(database: Postgres, page_rows: int = 2_000) -> Stores:
         Terms(database, linger_seconds=LINGER_SECONDS, page_rows=page_rows),
         Sales(database),
         SaleSchedule(database),
+        Pauses(database),
     )
 
 

@@ -47,7 +47,7 @@ RELEASES = sorted((Path(__file__).parent / "released").glob("*.sql"))
 FIRST_RELEASE = (Path(__file__).parent / "released" / "0.1.0.sql").read_text()
 REAL = read_migrations()
 LATEST = REAL[-1].version
-DROP_ALL = "DROP TABLE sales, checkouts, purchases, secrets, code_keys, scheduler, schema_migrations"
+DROP_ALL = "DROP TABLE sales, checkouts, purchases, secrets, code_keys, scheduler, sale_pauses, schema_migrations"
 KEPT = (
     "id, starts_at, first_item_id, stock, user_limit, sold, epoch, sold_out_at FROM sales",
     "id, attempted_at, outcome, sale_id, item_id, user_id, secret, query FROM checkouts",
@@ -150,9 +150,7 @@ async def test_a_database_made_by_hand_from_schema_sql_only_lacks_its_secrets(po
 
 async def test_twenty_migrations_at_once_make_one_schema_and_one_key(postgres: str) -> None:
     async with bridge.open_loop():
-        await run_sql(
-            postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, scheduler, schema_migrations"
-        )
+        await run_sql(postgres, DROP_ALL)
         async with trio.open_nursery() as nursery:
             for _ in range(20):
                 nursery.start_soon(migrate, postgres)
@@ -284,7 +282,12 @@ async def test_the_service_needs_no_rights_but_those_that_migrate_grants(service
         await migrate(postgres, grant_to=service_role)
         await migrate(url)
         await sell_one_item(url)
-        for sql in ("DELETE FROM purchases", "UPDATE checkouts SET user_id = 'eve'", "UPDATE secrets SET value = ''"):
+        for sql in (
+            "DELETE FROM purchases",
+            "UPDATE checkouts SET user_id = 'eve'",
+            "UPDATE secrets SET value = ''",
+            "DELETE FROM sale_pauses",
+        ):
             with pytest.raises(PermissionDenied):
                 await run_sql(url, sql)
 
@@ -318,6 +321,8 @@ async def sell_one_item(url: str) -> None:
         assert [seen.sold for seen in (await stores.sales.look()).sales.values()] == [1, 0]
         assert await stores.sales.sold_items(SaleId(1), ItemId(0)) == [1]
         assert (await stores.sales.find_sale_of(ItemId(1))) is not None
+        assert await stores.pauses.pause(SaleId(1), "ann", "a wrong picture") is not None
+        assert await stores.pauses.resume(SaleId(1), "ann", "mended")
 
 
 async def test_a_role_that_may_not_migrate_is_told_both_versions_and_what_to_do(
@@ -374,9 +379,7 @@ async def test_a_process_that_may_not_bring_the_schema_up_to_date_ends_with_what
 ) -> None:
     url = as_role(postgres, service_role)
     async with bridge.open_loop():
-        await run_sql(
-            postgres, "DROP TABLE sales, checkouts, purchases, secrets, code_keys, scheduler, schema_migrations"
-        )
+        await run_sql(postgres, DROP_ALL)
     async with running_cluster(url, valkey.url) as (cluster, _):
         process = await cluster.start("web")
         assert await process.wait(10) == 1

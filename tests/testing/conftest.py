@@ -16,11 +16,13 @@ from flash.actors.inventory import StoredPurchases, TermStore
 from flash.actors.lease_elector import LeaseStore
 from flash.actors.purchase_router import UnsoldSales
 from flash.actors.sale_scheduler import ScheduleStore
+from flash.api.control import PauseStore
 from flash.domain import Attempt, Code, LegacyCode, MalformedAttempt, RecordedAttempt, Redemption, Sale, SaleId, Term
 from flash.local.embedded import EmbeddedValkey
 from flash.purchase_rpc.stream_link import StreamLink
 from flash.stores import leases
 from flash.stores.checkouts import Checkouts
+from flash.stores.pauses import Pauses
 from flash.stores.postgres import open_postgres
 from flash.stores.redis import open_redis
 from flash.stores.redis_link import RedisLink
@@ -52,6 +54,7 @@ class Database:
     terms: LeaderStore
     schedule: ScheduleStore
     sales: UnsoldSales
+    pauses: PauseStore
 
 
 NewHost = Callable[[], LeaseStore]
@@ -104,7 +107,7 @@ def open_database(request: pytest.FixtureRequest) -> OpenDatabase:
     @asynccontextmanager
     async def twin(code_ttl_seconds: float) -> AsyncIterator[Database]:
         store = DatabaseTwin(code_ttl_seconds=code_ttl_seconds)
-        yield Database(store, store, store, store)
+        yield Database(store, store, store, store, store)
 
     @asynccontextmanager
     async def real(code_ttl_seconds: float) -> AsyncIterator[Database]:
@@ -114,7 +117,7 @@ def open_database(request: pytest.FixtureRequest) -> OpenDatabase:
         ):
             checkouts = Checkouts(database, code_ttl_seconds, digest)
             terms = Terms(database, linger_seconds=5.0)
-            yield Database(checkouts, terms, SaleSchedule(database), Sales(database))
+            yield Database(checkouts, terms, SaleSchedule(database), Sales(database), Pauses(database))
 
     if request.param == "twin":
         return twin

@@ -237,3 +237,43 @@ async def test_the_last_item_closes_the_sale_and_its_leader_may_linger(open_data
         assert await database.sales.unsold_sales() == (TWO, frozenset({TWO}))
         # the next one too, just before it begins
         assert sorted(await database.terms.list_leadable()) in ([ONE], [ONE, TWO])
+
+
+async def test_a_paused_sale_sells_nothing_and_answers_everything_else(open_database: OpenDatabase) -> None:
+    async with open_database(HOUR) as database:
+        await database.schedule.prepare_sales(HOUR, 3, 2)
+        first, second = await issue(database, 1), await issue(database, 2, "bob")
+        term, _, _ = await database.terms.begin_term(ONE)
+        sold = await sell(database.terms, term, approve(first))
+        pause = await database.pauses.pause(ONE, "ann", "a wrong picture")
+        assert pause is not None
+        assert pause.by == "ann"
+        assert pause.at >= sold[0].purchased_at
+        assert await database.pauses.pause(ONE, "bob", "me too") == pause, "the first one is in force"
+        refused = await database.terms.confirm(term, 1, [approve(second)], [first.checkout_id])
+        assert (refused.now, refused.sold, refused.missing, refused.is_paused) == (None, [], [], True)
+        assert refused.receipts == sold
+        confirmed = await database.terms.confirm(term, 1, [], [first.checkout_id])
+        assert (confirmed.now is not None, confirmed.receipts, confirmed.is_paused) == (True, sold, True)
+        assert (await issue(database, 3)).item_id == 3, "checkouts go on"
+        latest, _, _ = await database.terms.begin_term(ONE)
+        with pytest.raises(TermEnded):
+            await database.terms.confirm(term, 1, [approve(second)], [])
+        assert (await database.terms.confirm(latest, 1, [approve(second)], [])).is_paused, "a take-over keeps it"
+        with pytest.raises(TermEnded):
+            await database.terms.confirm(latest, 2, [approve(second)], [])
+        assert await database.pauses.resume(ONE, "bob", "mended")
+        assert await database.pauses.resume(ONE, "bob", "mended")
+        assert not (await database.terms.confirm(latest, 1, [], [])).is_paused
+        assert len(await sell(database.terms, latest, approve(second), sold_before=1)) == 1
+
+
+async def test_a_pause_concerns_one_sale_which_may_not_have_begun(open_database: OpenDatabase) -> None:
+    async with open_database(HOUR) as database:
+        await database.schedule.prepare_sales(7 * 24 * HOUR, 3, 2)
+        assert await database.pauses.pause(TWO, "ann", "later") is not None
+        assert (await database.schedule.prepare_sales(7 * 24 * HOUR, 5, 1))[0] == [], "it is not made anew"
+        term, _, _ = await database.terms.begin_term(ONE)
+        await sell(database.terms, term, approve(await issue(database, 1)))
+        assert await database.pauses.pause(SaleId(9), "ann", "nothing") is None
+        assert not await database.pauses.resume(SaleId(9), "ann", "nothing")

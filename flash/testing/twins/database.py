@@ -26,6 +26,7 @@ from flash.domain import (
     ItemId,
     LegacyCode,
     MalformedAttempt,
+    Pause,
     Purchase,
     RecordedAttempt,
     Redemption,
@@ -59,6 +60,7 @@ class _Sale:
     epoch: int = 0
     token: bytes = b""
     sold_out_at: datetime | None = None
+    pause: Pause | None = None
     purchases: dict[ItemId, tuple[int, Purchase]] = field(default_factory=dict)
     """By item, each with the epoch that sold it."""
 
@@ -151,6 +153,25 @@ class DatabaseTwin:
         await self.faults.after("confirm", term, sold_before, approved, redeemed)
         return confirmed
 
+    # the operator
+
+    async def pause(self, sale_id: SaleId, by: str, reason: str) -> Pause | None:
+        await self.faults.before("pause", sale_id, by, reason)
+        sale = self._sales.get(sale_id)
+        if sale is not None and sale.pause is None:
+            sale.pause = Pause(by, self.now())
+        pause = None if sale is None else sale.pause
+        await self.faults.after("pause", sale_id, by, reason)
+        return pause
+
+    async def resume(self, sale_id: SaleId, by: str, reason: str) -> bool:
+        await self.faults.before("resume", sale_id, by, reason)
+        sale = self._sales.get(sale_id)
+        if sale is not None:
+            sale.pause = None
+        await self.faults.after("resume", sale_id, by, reason)
+        return sale is not None
+
     # the schedule
 
     async def prepare_sales(self, period_seconds: int, size: int, user_limit: int) -> tuple[list[SaleId], float]:
@@ -232,13 +253,15 @@ class DatabaseTwin:
         fence = None if sale is None else (sale.epoch, sale.token, len(sale.purchases))
         if sale is None or fence != (term.epoch, term.token, sold_before):
             raise TermEnded(f"epoch {term.epoch} of sale {term.sale_id} is over")
+        if sale.pause is not None and approved:
+            return Confirmed(None, [], [], receipts, is_paused=True)
         now = self.now()
         sold = [self._purchase(a, now) for a in approved]
         self._check(sale, sold)
         sale.purchases.update({p.item_id: (term.epoch, p) for p in sold})
         if sold and len(sale.purchases) == sale.stock:
             sale.sold_out_at = now
-        return Confirmed(now, sold, [], receipts)
+        return Confirmed(now, sold, [], receipts, is_paused=sale.pause is not None)
 
     def _purchase(self, approved: Approved, now: datetime) -> Purchase:
         code = approved.code
@@ -271,7 +294,7 @@ class DatabaseTwin:
                 size,
                 user_limit,
             ) or sale.starts_at.timestamp() % period_seconds
-            if is_other and sale.starts_at > soon and sale.epoch == 0 and not sale.purchases:
+            if is_other and sale.starts_at > soon and sale.epoch == 0 and not sale.purchases and not sale.pause:
                 del self._sales[sale.id]
 
     def _make_sale(self, starts_at: datetime, size: int, user_limit: int) -> SaleId:
