@@ -49,9 +49,8 @@ async def test_both_roles_log_json_when_nobody_reads_along_and_never_what_a_user
 
 
 async def test_honcho_is_for_people(postgres: str, valkey: EmbeddedValkey) -> None:
-    settings = {"FLASH_LOG_FORMAT": "auto", "HONCHO_PROCESS_NAME": "web.1"}
-    async with running_cluster(postgres, valkey.url, **settings) as (cluster, _):
-        web = await cluster.start("web")
+    async with running_cluster(postgres, valkey.url, FLASH_LOG_FORMAT="auto") as (cluster, _):
+        web = await cluster.start("web", HONCHO_PROCESS_NAME="web.1")
         await web.wait_for(r"(?m)^INFO flash\.processes\.web: listening on http://")
         web.terminate()
         with trio.fail_after(10):
