@@ -24,6 +24,7 @@ from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
 from flash.http.parameters import InvalidParameter
 from flash.http.router import Patterns, Router, Routes
+from flash.http.stream_readers import QueueReader
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -92,7 +93,7 @@ class App:
             return problems.INTERNAL_ERROR
 
     async def stream(self, stream: Stream, scope: Message, receive: Receive, send: Send) -> None:
-        """Send what `stream` writes until it ends, the client leaves, or the server stops."""
+        """Send what is written to `stream` until it ends, the client leaves, or the server stops."""
         headers = [(b"content-type", stream.content_type), *stream.headers]
         if scope["http_version"] != "2":
             headers.append(_CLOSE)
@@ -102,19 +103,21 @@ class App:
         await send({"type": "http.response.body", "body": b""})
 
     async def _run_stream(self, stream: Stream, receive: Receive, send: Send) -> None:
-        async def write(piece: bytes) -> None:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-
         async def end_after(wait: Callable[[], Awaitable[None]]) -> None:
             await wait()
-            nursery.cancel_scope.cancel()
+            reader.end()
 
         try:
             async with trio.open_nursery() as nursery:
+                reader = QueueReader(nursery.cancel_scope.cancel)
                 nursery.start_soon(end_after, self.draining.wait)
                 nursery.start_soon(end_after, partial(_disconnected, receive))
-                await stream.run(write)
-                nursery.cancel_scope.cancel()
+                try:
+                    stream.join(reader)
+                    while True:
+                        await send({"type": "http.response.body", "body": await reader.take(), "more_body": True})
+                finally:
+                    stream.leave(reader)
         except* Exception:
             logger.exception("a stream broke off")
 

@@ -1,6 +1,6 @@
 """One request and its answer in ASGI 3 (HTTP 2.3), on a connection of the built-in server.
 
-Needed for streams, and for applications other than `App`. It has no socket: whoever owns one passes `write`, and
+Needed for applications other than `App`. It has no socket: whoever owns one passes `write`, and
 `wait_gone`, which returns when the client has left.
 """
 
@@ -12,8 +12,10 @@ from urllib.parse import unquote
 
 from flash.http.asgi import Message
 from flash.http.encoder import CLOSE_LINE, date_line, header_lines, status_line
-from flash.http.message import BODILESS, Write
+from flash.http.message import BODILESS
 from flash.http.parser import Incoming
+
+Write = Callable[[bytes], Awaitable[None]]
 
 
 class AsgiExchange:

@@ -20,11 +20,12 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from flash.http.asgi import App, Message, Receive, Send
 from flash.http.asgi_exchange import AsgiExchange
 from flash.http.connection_set import ConnectionSet
-from flash.http.encoder import encode
+from flash.http.encoder import encode, encode_head
 from flash.http.limits import BODY_MAX_BYTES, DRAIN_GRACE_SECONDS, LINGER_SECONDS
 from flash.http.message import Stream
 from flash.http.parser import READ_BYTES, Incoming, Phase, Rejection, RequestParser
 from flash.http.problems import INTERNAL_ERROR, rejection_problem
+from flash.http.stream_readers import SocketReader
 
 Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
@@ -46,6 +47,7 @@ class Connection:
         self._fd = sock.fileno()
         self._is_expired = False
         self._waiting = trio.CancelScope()
+        self._reader: SocketReader | None = None
         self._peer = _peer_of(sock) if self._direct is not None and self._direct.reads_peers else None
         self._parser = RequestParser(BODY_MAX_BYTES)
 
@@ -66,7 +68,9 @@ class Connection:
             sock.close()
 
     def drain(self) -> None:
-        if self.deadline < math.inf:
+        if self._reader is not None:
+            self._reader.end()
+        elif self.deadline < math.inf:
             self.deadline = min(self.deadline, trio.current_time() + DRAIN_GRACE_SECONDS)
 
     def expire(self) -> None:
@@ -131,10 +135,22 @@ class Connection:
             incoming.request.peer = self._peer
         answer = await self._direct.respond(incoming.request)
         if isinstance(answer, Stream):
-            return await self._answer_in_asgi(incoming, partial(self._direct.stream, answer))
+            await self._stream(answer, is_head=incoming.request.method == "HEAD")
+            return True
         closes = incoming.is_last or self._connections.is_draining
         await self._send(encode(answer, is_head=incoming.request.method == "HEAD", closes=closes))
         return closes
+
+    async def _stream(self, stream: Stream, *, is_head: bool) -> None:
+        if is_head or self._connections.is_draining:
+            return await self._send(encode_head(stream))
+        self._reader = reader = SocketReader(self._sock)
+        reader.write_nowait(encode_head(stream))
+        try:
+            stream.join(reader)
+            await reader.serve(self._limits.send_seconds)
+        finally:
+            stream.leave(reader)
 
     async def _answer_in_asgi(self, incoming: Incoming, application: Application) -> bool:
         """Answer one request in ASGI. Only `receive` reports that the client has left; sending then does nothing."""

@@ -41,7 +41,7 @@ class ConnectionSet:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._connections_max = min(limits.connections_max, _descriptors_for_connections())
+        self._connections_max = connections_max(limits)
         self.members: set[Member] = set()
         self.is_draining = False
 
@@ -75,6 +75,11 @@ class ConnectionSet:
                 if connection.deadline <= now:
                     connection.deadline = math.inf
                     connection.expire()
+
+
+def connections_max(limits: Limits) -> int:
+    """How many clients a process serves at once: as many as it is set to, if it may have that many descriptors."""
+    return min(limits.connections_max, _descriptors_for_connections())
 
 
 def _descriptors_for_connections() -> int:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from email.utils import formatdate
 
-from flash.http.message import BODILESS, TITLES, Header, Response
+from flash.http.message import BODILESS, TITLES, Header, Response, Stream
 
 CLOSE_LINE = b"connection: close\r\n"
 
@@ -27,6 +27,19 @@ def encode(response: Response, *, is_head: bool, closes: bool) -> bytes:
         extra,
         close,
         body,
+    )
+
+
+def encode_head(stream: Stream) -> bytes:
+    """The head of a stream, whose body ends with the connection. Chunks would have to be made, and a process that dies
+    in the middle would leave a broken answer: browsers report those as errors."""
+    extra = header_lines(stream.headers)
+    return b"%b%bcontent-type: %b\r\n%b%b\r\n" % (
+        status_line(200),
+        date_line(),
+        stream.content_type,
+        extra,
+        CLOSE_LINE,
     )
 
 

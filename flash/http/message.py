@@ -6,9 +6,10 @@ once, at import, and sent again and again.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 
 import orjson
 
@@ -65,17 +66,25 @@ class Response:
     headers: tuple[Header, ...] = ()
 
 
-Write = Callable[[bytes], Awaitable[None]]
+class Reader(Protocol):
+    """One client that follows a `Stream`."""
+
+    def write_nowait(self, piece: bytes) -> None:
+        """Send `piece`, or keep it until the client takes it. A client that is too far behind is cut loose."""
+
+    def end(self) -> None:
+        """End the stream for this client, who may come back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A 200 whose body is written piece by piece, such as server-sent events. Its connection closes with it.
+    """A 200 whose body is written piece by piece to all who follow it, such as server-sent events.
 
-    `run` is cancelled when the client leaves or the server stops, so it must not hold anything that has to be finished.
+    `join` may write at once; `leave` is called whatever ends the stream. Its connection closes with it.
     """
 
-    run: Callable[[Write], Awaitable[None]]
+    join: Callable[[Reader], None]
+    leave: Callable[[Reader], None]
     content_type: bytes
     headers: tuple[Header, ...] = ()
 

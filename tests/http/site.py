@@ -15,7 +15,7 @@ import trio
 from flash.config import Config
 from flash.http.asgi import App
 from flash.http.limits import Limits
-from flash.http.message import Request, Response, Stream, Write, json_response
+from flash.http.message import Reader, Request, Response, Stream, json_response
 from flash.http.server import Tls, serve
 from flash.testing.client import Client
 
@@ -38,9 +38,7 @@ class Site:
         self.slow_began = trio.Event()
         self.slow_may_end = trio.Event()
         self.slow_ended = trio.Event()
-        self.listeners = 0
-        self.events_may_end = trio.Event()
-        self.events_flood = 0
+        self.listeners: list[Reader] = []
         self.app = App(
             {
                 ("GET", "/"): self.hello,
@@ -68,19 +66,19 @@ class Site:
         return json_response(200, "slow")
 
     async def events(self, request: Request) -> Stream:
-        return Stream(self._tell, b"text/event-stream", ((b"cache-control", b"no-store"),))
+        return Stream(self._join, self.listeners.remove, b"text/event-stream", ((b"cache-control", b"no-store"),))
 
-    async def _tell(self, write: Write) -> None:
-        """Write a hello at once, and at the end a flood if the test wants one."""
-        self.listeners += 1
-        try:
-            await write(b"data: hello\n\n")
-            await self.events_may_end.wait()
-            for _ in range(self.events_flood):
-                await write(b"x" * 65_536)
-                await trio.lowlevel.checkpoint()
-        finally:
-            self.listeners -= 1
+    def _join(self, reader: Reader) -> None:
+        self.listeners.append(reader)
+        reader.write_nowait(b"data: hello\n\n")
+
+    def tell(self, piece: bytes) -> None:
+        for reader in list(self.listeners):
+            reader.write_nowait(piece)
+
+    def end_events(self) -> None:
+        for reader in list(self.listeners):
+            reader.end()
 
     async def big(self, request: Request) -> Response:
         return Response(200, b"x" * BIG)
