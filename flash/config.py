@@ -195,6 +195,13 @@ class Config:
     connections_max: int = whole(
         "FLASH_CONNECTIONS_MAX", 12_000, 1, 1_000_000, "client connections open at once in one web process"
     )
+    events_viewers_max: int = whole(
+        "FLASH_EVENTS_VIEWERS_MAX",
+        5_000,
+        0,
+        1_000_000,
+        "viewers of GET /events at once in one web process; at most half of its connections",
+    )
     idle_seconds: float = seconds("FLASH_IDLE_SECONDS", 60.0, 0.1, 3600, "how long a connection may be idle")
     head_seconds: float = seconds(
         "FLASH_HEAD_SECONDS", 10.0, 0.1, 600, "how long a request line and its headers may take to arrive"

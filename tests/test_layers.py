@@ -42,6 +42,7 @@ LAYERS = {
     "flash.actors.sale_items": 1,
     "flash.actors.shown_sale": 1,
     "flash.actors.sold_out_sales": 1,
+    "flash.actors.sale_events": 1,
     "flash.actors": 3,
     "flash.config": 4,
     "flash.stores": 4,
@@ -71,16 +72,17 @@ IMPORTS = {
     "actors.admission": "actors.fair_shares domain errors",
     "actors.sale_items": "domain",
     "actors.sold_out_sales": "domain",
+    "actors.sale_events": "domain",
     "actors.shown_sale": "actors.sale_items domain sold_feed.messages",
     "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
-    " actors.shown_sale actors.sold_out_sales sold_feed.messages"
+    " actors.sale_events actors.shown_sale actors.sold_out_sales sold_feed.messages"
     " codes domain errors inventory telemetry",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
     "purchase_rpc": "actors actors.mailbox deployment domain errors purchase_rpc.messages"
     " purchase_rpc.payloads stores telemetry",
     "sold_feed": "deployment domain errors purchase_rpc sold_feed.messages stores telemetry",
-    "api": "catalog codes domain errors http telemetry",
+    "api": "actors.sale_events catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
     " purchase_rpc purchase_rpc.messages shutdown sold_feed stores telemetry",
@@ -93,7 +95,7 @@ IMPORTS = {
 PURE = {
     *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"),
     *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
-    *("actors.sold_out_sales", "sold_feed.messages"),
+    *("actors.sold_out_sales", "actors.sale_events", "sold_feed.messages"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.

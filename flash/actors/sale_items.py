@@ -21,6 +21,10 @@ class SaleItems:
     def is_available(self, item_id: ItemId) -> bool:
         return not self._sold or not self._sold[item_id - self._item_ids.start]
 
+    def flags(self) -> bytes:
+        """A byte for each item in order: 1 if it is sold."""
+        return bytes(self._sold or len(self._item_ids))
+
     def add(self, sold: Iterable[ItemId]) -> None:
         """These are sold too. Items of other sales do not count."""
         self._sold = self._sold or bytearray(len(self._item_ids))

@@ -226,7 +226,10 @@ class SalesView:
         found = self._sold_out.find(sale_id)
         if found is None:
             async with self._gate:
-                found = self._kept(await self._rows.find_sale(sale_id))
+                row = await self._rows.find_sale(sale_id)
+            found = self._kept(row)
+            if found is None and row is not None:  # the database was replaced by one that remembers less
+                raise Unavailable("the sale is for sale again, and the next look will show it")
         return found
 
     async def find_item(self, item_id: ItemId) -> tuple[Sale, bool] | None:
@@ -263,13 +266,21 @@ class SalesView:
         if with_sold_out:
             async with self._gate:
                 return await self._rows.list_sales(before, limit)
+        limit_sale = None if before is None else await self.find_sale(before)
+        sales = self.unsold_sales()
+        if limit_sale is not None:
+            sales = [sale for sale in sales if sale.starts_at < limit_sale.starts_at]
+        return sales[:limit]
+
+    def unsold_sales(self) -> list[Sale]:
+        """Newest first."""
         now = self.now
-        sales = [shown.sale for shown in self._newest_first if shown.sale.remaining]
-        if before is not None:
-            limit_sale = await self.find_sale(before)
-            if limit_sale is not None:
-                sales = [sale for sale in sales if sale.starts_at < limit_sale.starts_at]
-        return [_opened(sale, now) for sale in sales[:limit]]
+        return [_opened(shown.sale, now) for shown in self._newest_first if shown.sale.remaining]
+
+    def sold_flags(self, sale_id: SaleId) -> bytes | None:
+        """A byte for each item of an unsold sale in order, 1 if it is sold; None if the sale is not one of these."""
+        shown = self._shown.get(sale_id)
+        return None if shown is None else shown.items.flags()
 
     def version(self, sale_id: SaleId) -> int:
         """Another number whenever other items of the sale are left; -1 once none is."""

@@ -9,6 +9,7 @@ from typing import Protocol
 from flash.api.catalog import CatalogHandlers
 from flash.api.checkout import CheckoutBatcher, CheckoutHandlers
 from flash.api.control import ControlRoom
+from flash.api.events import EventHandlers, Events
 from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
@@ -33,6 +34,7 @@ def build_app(
     checkouts: CheckoutBatcher,
     purchases: Purchases,
     store: ReadStore,
+    events: Events,
     store_health: StoreHealth,
     disk_health: DiskHealth,
     is_draining: Callable[[], bool],
@@ -53,6 +55,7 @@ def build_app(
     sales = SaleHandlers(store)
     items = ItemHandlers(store)
     catalog = CatalogHandlers(code_seconds)
+    watching = EventHandlers(events)
     health = HealthHandlers(store_health, disk_health, is_draining)
 
     routes: dict[tuple[str, str], Handler] = {
@@ -60,6 +63,7 @@ def build_app(
         ("POST", "/purchase"): limits.limited(purchase.purchase),
         ("GET", "/sales"): sales.list_sales,
         ("GET", "/sales/current"): sales.current_sale,
+        ("GET", "/events"): watching.events,
         ("GET", "/health"): health.health,
         ("GET", "/livez"): health.livez,
         ("GET", "/readyz"): health.readyz,

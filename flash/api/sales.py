@@ -68,20 +68,21 @@ class SaleHandlers:
 
 
 def _encode(sale: Sale, now: datetime) -> Encoded:
-    shown = _sale_json(sale)
+    shown = sale_json(sale)
     return encoded(encode_json({**shown, "now": now}), of=encode_json(shown))
 
 
 def _encode_page(
     sales: list[Sale], now: datetime, next_before: SaleId | None, limit: int, with_sold_out: bool
 ) -> Encoded:
-    shown = {"sales": [_sale_json(sale) for sale in sales], "next": next_before}
+    shown = {"sales": [sale_json(sale) for sale in sales], "next": next_before}
     sold_out = "true" if with_sold_out else None
     link = next_page("/sales", before=next_before, limit=limit, sold_out=sold_out) if next_before is not None else ()
     return encoded(encode_json({**shown, "now": now}), of=encode_json(shown), headers=link)
 
 
-def _sale_json(sale: Sale) -> dict[str, Any]:
+def sale_json(sale: Sale) -> dict[str, Any]:
+    """How every answer shows a sale."""
     return {
         "id": sale.id,
         "starts_at": sale.starts_at,

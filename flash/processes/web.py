@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from secrets import token_hex
 
 import trio
 
@@ -17,12 +18,14 @@ from flash.actors.admitting import AdmittingCheckouts, AdmittingLeader
 from flash.actors.batcher import Batcher
 from flash.actors.code_keys import CodeKeyRing
 from flash.actors.disk_space import DiskSpace, SheddingCheckouts
+from flash.actors.event_hub import EventHub
 from flash.actors.fair_shares import UserShares
 from flash.actors.health_monitor import HealthMonitor
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.actors.sales_view import SalesView
 from flash.api.control import ControlRoom
 from flash.api.control_access import ControlAccess
+from flash.api.event_stream import encode_event
 from flash.api.limits import RateLimits
 from flash.api.routes import build_app
 from flash.codes import Codes, digest_user
@@ -30,6 +33,7 @@ from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
 from flash.http.asgi import App
 from flash.http.client_address import TrustedProxies, key_of
+from flash.http.connection_set import connections_max
 from flash.http.cors import origins_of
 from flash.http.listener import address_of, listen
 from flash.http.rate_limit import RateLimit
@@ -250,11 +254,14 @@ async def _build(
     for look in (monitor.look, disk.measure):
         await unless_stopped(stop, look)  # before anybody can ask
     admitted = AdmittingCheckouts(checkouts, UserShares(config.user_waiting_max))
+    viewers_max = min(config.events_viewers_max, connections_max(config) // 2)  # the others are for buyers
+    events = EventHub(view, encode_event, new_name=lambda: token_hex(6).encode(), viewers_max=viewers_max)
     app = build_app(
         codes=code_keys,
         checkouts=SheddingCheckouts(admitted, disk),
         purchases=PurchaseRouter(leader, redemptions, store, sold_out, disk),
         store=view,
+        events=events,
         store_health=monitor,
         disk_health=disk,
         is_draining=stop.is_set,
@@ -264,7 +271,7 @@ async def _build(
         control=_control_room(config, control_database),
         cors_origins=origins_of(config.cors_origins),
     )
-    workers = checkouts, redemptions, purchase_client, sold_out, view, subscriber, code_keys, monitor, disk
+    workers = checkouts, redemptions, purchase_client, sold_out, view, subscriber, events, code_keys, monitor, disk
     return app, tuple(worker.run for worker in workers)
 
 

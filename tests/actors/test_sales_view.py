@@ -39,13 +39,14 @@ class Rows:
         self.sold: dict[SaleId, set[ItemId]] = {SaleId(n): set() for n in range(1, sales + 1)}
         self.tokens: dict[SaleId, bytes] = {}
         self.stocks: dict[SaleId, int] = {}
+        self.known_at_first = sales
         self.asked: list[str] = []
         self.error: Unavailable | None = None
         self.loading: trio.Event | None = None
         """What a load waits for before it answers, as it was when it was asked."""
 
     def sale(self, sale_id: SaleId) -> Sale:
-        starts_at = NOON + timedelta(hours=sale_id - len(self.sold) + 1)  # the last one is upcoming
+        starts_at = NOON + timedelta(hours=sale_id - self.known_at_first + 1)  # the last one is upcoming
         first, sold = ItemId(sale_id * STOCK - STOCK + 1), len(self.sold[sale_id])
         return Sale(sale_id, starts_at, first, self.stocks.get(sale_id, STOCK), 10, sold, starts_at <= self.now)
 
@@ -188,6 +189,21 @@ async def test_a_sold_out_sale_is_asked_for_once(autojump_clock: MockClock) -> N
         assert await view.list_items(SaleId(2), ItemId(0), 9, only_available=True) == []
     assert rows.asked == ["find_sale"]
     assert [sale.id for sale in await view.list_sales(None, 9, with_sold_out=False)] == [3, 1]
+
+
+async def test_a_sold_out_sale_that_is_for_sale_again_is_unavailable_until_a_look_shows_it(
+    autojump_clock: MockClock,
+) -> None:
+    rows = Rows(3)
+    rows.sell(6, 7, 8, 9, 10)
+    view = await shown(rows)
+    rows.sold[SaleId(2)].remove(ItemId(7))  # the database was replaced by one that lacks the last sale
+    with pytest.raises(Unavailable):
+        await view.find_sale(SaleId(2))
+    await view.refresh()
+    sale = await view.find_sale(SaleId(2))
+    assert sale is not None
+    assert sale.remaining == 1
 
 
 async def test_a_sale_that_was_made_since_the_last_look_is_not_there_yet_rather_than_sold(

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from flash.actors.disk_space import DiskSpace, SheddingCheckouts
+from flash.actors.event_hub import EventHub
 from flash.actors.health_monitor import HealthMonitor
 from flash.api.control import ControlRoom
+from flash.api.event_stream import encode_event
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.routes import build_app
 from flash.codes import KEY_BYTES, CodeKeys, Codes
@@ -123,6 +125,14 @@ class FakeStore:
         older = [sale for sale in self.sales if before is None or sale.id < before]
         return [sale for sale in older if with_sold_out or sale.remaining][:limit]
 
+    def unsold_sales(self) -> list[Sale]:
+        self._fail()
+        return [sale for sale in self.sales if sale.remaining]
+
+    def sold_flags(self, sale_id: SaleId) -> bytes | None:
+        sale = next((sale for sale in self.unsold_sales() if sale.id == sale_id), None)
+        return None if sale is None else bytes(item in self.sold for item in sale.item_ids)
+
     async def find_sale(self, sale_id: SaleId) -> Sale | None:
         self._fail()
         return next((sale for sale in self.sales if sale.id == sale_id), None)
@@ -202,11 +212,13 @@ class FakeShop:
         self.monitor = HealthMonitor(self._has_current_sale, self.redis.write)
         self.free_bytes: int | None = None
         self.disk = DiskSpace(self._measure_free, 1_000)
+        self.events = EventHub(self.store, encode_event, new_name=lambda: b"log", viewers_max=2, random=lambda: 0.5)
         self.app = build_app(
             codes=self.codes,
             checkouts=SheddingCheckouts(self.checkouts, self.disk),
             purchases=self.purchases,
             store=self.store,
+            events=self.events,
             store_health=self.monitor,
             disk_health=self.disk,
             is_draining=lambda: self.is_draining,
