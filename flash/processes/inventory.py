@@ -54,10 +54,13 @@ async def _run_inventory(config: Config, told: Told, manager: ServiceManager) ->
         open_redis_client(config) as lease_client,
         open_link(config) as writer,
         open_link(config) as reader,
+        open_link(config) as quiet_reader,
     ):
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
         terms = Terms(database, linger_seconds=config.request_timeout_seconds)
-        purchase_server = PurchaseServer(secrets.deployment, reader, writer, on_wake_up=lambda: elector.wake_up())
+        purchase_server = PurchaseServer(
+            secrets.deployment, reader, quiet_reader, writer, on_wake_up=lambda: elector.wake_up()
+        )
         elector = LeaseElector(
             Leases(secrets.deployment, lease_client, config.lease_seconds),
             list_wanted=partial(_list_wanted, terms),

@@ -1,26 +1,26 @@
 """The inventory side of a purchase: reads the inboxes of every sale that this host leads, and sends the outcomes.
 
-One blocking read serves all sales of the host. An entry stays in its inbox until all its commands are answered, so a
-successor finds what was not finished. Nothing rests on stream ids growing: a sale that has been quiet is read from its
-beginning, where only unanswered entries can stand.
+Two blocking reads serve all sales of the host, one the busy sales and one the quiet ones. An entry stays in its inbox
+until all its commands are answered, so a successor finds what was not finished. Nothing rests on stream ids growing: a
+sale that has been quiet is read from its beginning, where only unanswered entries can stand.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import trio
 
 from flash.actors.mailbox import Mailbox
 from flash.deployment import Deployment
-from flash.domain import Command, Outcome, SaleId
+from flash.domain import Outcome, SaleId
 from flash.errors import FlashError
 from flash.purchase_rpc import messages, wrong_types
 from flash.purchase_rpc.expiry import Expiry
+from flash.purchase_rpc.inbox import Delivery, Entry, Inbox, OpenInboxes
 from flash.purchase_rpc.payloads import COMMANDS_MAX, CommandBatch
 from flash.purchase_rpc.primary_reader import PrimaryReader
 from flash.purchase_rpc.stream_link import StreamLink
@@ -35,7 +35,7 @@ CROWDED_COMMANDS = 4_096
 """A sale with this many unread commands is not read further until its actor has caught up."""
 _INBOX_MAX = CROWDED_COMMANDS + _READ_ENTRIES * COMMANDS_MAX
 _CROWDED_BLOCK_MS = 5
-_QUIET_SECONDS = 1.0
+_NOTHING_QUIET_MS = 500
 _WAKE_UPS_MAX = 16
 _DEAD_LETTERS_MAX = 100
 _DEAD_LETTERS_MS = 7 * 86_400_000
@@ -45,56 +45,27 @@ _REPLY_STREAM_MS = 60_000
 """How long a reply keeps its stream alive, or up to half a second less: so long may it outlive its web process."""
 
 
-@dataclass(slots=True, eq=False)
-class _Inbox:
-    sale_id: SaleId
-    key: str
-    mailbox: Mailbox[Delivery]
-    last: bytes = b"0"
-    quiet_since: float = 0.0
-    held: dict[bytes, _Entry] = field(default_factory=dict)
-    """What was delivered and is not answered, by its id: reading from the beginning meets it again."""
-
-    def is_held(self, entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
-        """A Redis that has lost its data gives ids out again; no two entries have the same seal."""
-        held = self.held.get(entry_id)
-        return held is not None and held.seal == fields.get(messages.SEAL_FIELD)
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    inbox: _Inbox
-    id: bytes
-    seal: bytes
-    version: int
-    unanswered: int
-
-
-@dataclass(slots=True, eq=False)
-class Delivery:
-    """One command as it came: where the outcome goes, and when nobody waits for it any more (Trio time)."""
-
-    command: Command
-    expires_at: float
-    number: int
-    reply_to: str
-    entry: _Entry
-
-
 class PurchaseServer:
-    """`reader` and `writer` are two links, since the first one blocks in Redis.
+    """Three links, since the first two block in Redis: `reader` for busy sales, `quiet_reader` for the others.
 
     `on_wake_up` is called when any host says that a sale or a lease has changed.
     """
 
     def __init__(
-        self, deployment: Deployment, reader: StreamLink, writer: StreamLink, on_wake_up: Callable[[], None]
+        self,
+        deployment: Deployment,
+        reader: StreamLink,
+        quiet_reader: StreamLink,
+        writer: StreamLink,
+        on_wake_up: Callable[[], None],
     ) -> None:
         self._deployment = deployment
         self._reader = PrimaryReader(reader, messages.wake_up_key(deployment))
+        self._quiet_reader = PrimaryReader(quiet_reader, messages.wake_up_key(deployment))
         self._writer = writer
         self._on_wake_up = on_wake_up
-        self._open: dict[str, _Inbox] = {}
+        self._inboxes = OpenInboxes()
+        self._read_as_busy: dict[str, Inbox] = {}
         self._wake_up_key = messages.wake_up_key(deployment)
         self._wake_up_last = b"0"
         self._expiry = Expiry(_REPLY_STREAM_MS)
@@ -104,13 +75,12 @@ class PurchaseServer:
     @contextmanager
     def open(self, sale_id: SaleId) -> Iterator[Mailbox[Delivery]]:
         """Read this sale's inbox, from its beginning, for as long as the block lasts."""
-        inbox = _Inbox(sale_id, messages.inbox_key(self._deployment, sale_id), Mailbox(_INBOX_MAX))
-        assert inbox.key not in self._open
-        self._open[inbox.key] = inbox
+        inbox = Inbox(sale_id, messages.inbox_key(self._deployment, sale_id), Mailbox(_INBOX_MAX))
+        self._inboxes.add(inbox, trio.current_time())
         try:
             yield inbox.mailbox
         finally:
-            del self._open[inbox.key]
+            self._inboxes.remove(inbox)
 
     async def notify(self) -> None:
         """Wake up every host's reader, ours too: a sale or a lease has changed."""
@@ -144,43 +114,62 @@ class PurchaseServer:
 
     async def run(self) -> None:
         """Read until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_reading, self._read_busy)
+            nursery.start_soon(self._keep_reading, self._read_quiet)
+
+    async def _keep_reading(self, read_once: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self._read_once()
+                await read_once()
             except FlashError as error:
                 self._warn("cannot read inboxes: %s", error)
                 await trio.sleep(_RETRY_SECONDS)
 
-    async def _read_once(self) -> None:
-        inboxes = {key: inbox for key, inbox in self._open.items() if len(inbox.mailbox) < CROWDED_COMMANDS}
-        now = trio.current_time()
-        for inbox in inboxes.values():
-            if now - inbox.quiet_since > _QUIET_SECONDS:
-                inbox.last, inbox.quiet_since = b"0", now
-        block_ms = _READ_BLOCK_MS if len(inboxes) == len(self._open) else _CROWDED_BLOCK_MS
-        streams = await self._read({key: inbox.last for key, inbox in inboxes.items()}, block_ms)
-        for key, entries in streams:
+    async def _read_busy(self) -> None:
+        self._read_as_busy = self._inboxes.take_busy(trio.current_time())
+        inboxes, block_ms = _uncrowded(self._read_as_busy)
+        also = {self._wake_up_key: self._wake_up_last}
+        for key, entries in await self._read(self._reader, inboxes, also, block_ms):
             if key == self._wake_up_key:
                 self._wake_up_last = entries[-1][0]
                 self._on_wake_up()
-            elif self._open.get(key) is inboxes[key]:
+
+    async def _read_quiet(self) -> None:
+        inboxes, block_ms = _uncrowded(self._inboxes.take_quiet(self._read_as_busy, trio.current_time()))
+        if inboxes:
+            await self._read(self._quiet_reader, inboxes, {}, block_ms)
+        else:
+            await trio.sleep(min(block_ms, _NOTHING_QUIET_MS) / 1000)
+
+    async def _read(
+        self, reader: PrimaryReader, inboxes: dict[str, Inbox], also: dict[str, bytes], block_ms: int
+    ) -> list[tuple[str, Entries]]:
+        """Deliver what comes to `inboxes`. Returns what came to the streams `also`, after these positions."""
+        now = trio.current_time()
+        positions = {key: inbox.position(now) for key, inbox in inboxes.items()} | also
+        streams = await reader.read(positions, entries_max=_READ_ENTRIES, block_ms=block_ms)
+        others = list[tuple[str, Entries]]()
+        for name, entries in streams:
+            inbox = inboxes.get(key := name.decode())
+            if inbox is None:
+                others.append((key, entries))
+            elif self._inboxes.has(inbox):
                 # An inbox that was closed and opened again meanwhile wants its older entries first.
-                await self._deliver(inboxes[key], entries)
+                await self._deliver(inbox, entries, reader)
+        return others
 
-    async def _read(self, positions: dict[str, bytes], block_ms: int) -> list[tuple[str, Entries]]:
-        """What has come since `positions`."""
-        positions = {**positions, self._wake_up_key: self._wake_up_last}
-        streams = await self._reader.read(positions, entries_max=_READ_ENTRIES, block_ms=block_ms)
-        return [(key.decode(), entries) for key, entries in streams]
-
-    async def _deliver(self, inbox: _Inbox, entries: Entries) -> None:
-        inbox.quiet_since = trio.current_time()
+    async def _deliver(self, inbox: Inbox, entries: Entries, reader: PrimaryReader) -> None:
+        inbox.quiet_since = now = trio.current_time()
+        self._inboxes.note_arrival(inbox, now)
         for entry_id, fields in entries:
             if not inbox.is_held(entry_id, fields):
-                await self._deliver_entry(inbox, entry_id, fields)
+                await self._deliver_entry(inbox, entry_id, fields, reader)
             inbox.last = entry_id  # one by one: if a dead letter cannot be moved, those behind it are read again
 
-    async def _deliver_entry(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+    async def _deliver_entry(
+        self, inbox: Inbox, entry_id: bytes, fields: dict[bytes, bytes], reader: PrimaryReader
+    ) -> None:
         try:
             version = messages.command_version(self._deployment, inbox.sale_id, fields)
             if version > messages.VERSION:
@@ -198,20 +187,13 @@ class PurchaseServer:
             log.error("sale %d: entry %r is a dead letter: %s", inbox.sale_id, entry_id, error)
             await self._move_to_dead_letters(inbox, entry_id, fields)
             return
-        entry = _Entry(inbox, entry_id, fields[messages.SEAL_FIELD], version, len(batch.commands))
+        entry = Entry(inbox, entry_id, fields[messages.SEAL_FIELD], version, len(batch.commands))
         inbox.held[entry_id] = entry
-        expires_at = trio.current_time() + self._left_ms(entry_id, batch) / 1000
+        expires_at = trio.current_time() + _left_ms(entry_id, batch, reader) / 1000
         for number, command in batch.commands:
             inbox.mailbox.put_nowait(Delivery(command, expires_at, number, batch.reply_to, entry))
 
-    def _left_ms(self, entry_id: bytes, batch: CommandBatch) -> float:
-        redis_ms = self._reader.redis_ms()
-        assert redis_ms is not None, "the first read of a connection asks the time"
-        # If Redis's clock was set back, the ids of a stream run ahead of it.
-        age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
-        return min(batch.ttl_ms - age_ms, batch.end_ms - redis_ms)
-
-    async def _move_to_dead_letters(self, inbox: _Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+    async def _move_to_dead_letters(self, inbox: Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
         key = messages.dead_letter_key(self._deployment, inbox.sale_id)
         await wrong_types.execute(
             self._writer,
@@ -219,3 +201,18 @@ class PurchaseServer:
             ("PEXPIRE", key, _DEAD_LETTERS_MS),
             ("XDEL", inbox.key, entry_id),
         )
+
+
+def _uncrowded(inboxes: dict[str, Inbox]) -> tuple[dict[str, Inbox], int]:
+    """Those whose actor keeps up, and for how many milliseconds to wait for them before looking at the others again."""
+    uncrowded = {key: inbox for key, inbox in inboxes.items() if len(inbox.mailbox) < CROWDED_COMMANDS}
+    return uncrowded, _READ_BLOCK_MS if len(uncrowded) == len(inboxes) else _CROWDED_BLOCK_MS
+
+
+def _left_ms(entry_id: bytes, batch: CommandBatch, reader: PrimaryReader) -> float:
+    """How long somebody waits for the entry that `reader` has just read."""
+    redis_ms = reader.redis_ms()
+    assert redis_ms is not None, "the first read of a connection asks the time"
+    # If Redis's clock was set back, the ids of a stream run ahead of it.
+    age_ms = max(0.0, redis_ms - int(entry_id.partition(b"-")[0]))
+    return min(batch.ttl_ms - age_ms, batch.end_ms - redis_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -13,10 +13,11 @@ from flash.actors.mailbox import Mailbox
 from flash.domain import Outcome, Refusal, Refused, SaleId
 from flash.errors import Unavailable
 from flash.purchase_rpc import messages
+from flash.purchase_rpc.inbox import BUSY_SECONDS, Delivery
 from flash.purchase_rpc.payloads import CommandBatch, encode_commands
-from flash.purchase_rpc.server import CROWDED_COMMANDS, Delivery, PurchaseServer
+from flash.purchase_rpc.server import CROWDED_COMMANDS, PurchaseServer
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import RedisLink, flat, streams_of
+from flash.stores.redis_link import RedisCommand, RedisLink, flat, streams_of
 from flash.testing.cluster import until
 from flash.testing.twins.link import RedisLinkTwin
 from flash.testing.twins.redis import RedisTwin
@@ -33,12 +34,12 @@ QUIET_SECONDS = 1.1
 
 
 class Site:
-    """One server on two links, and a third one for the test."""
+    """One server on three links, and a fourth one for the test."""
 
-    def __init__(self, reader: StreamLink, writer: StreamLink, link: StreamLink) -> None:
+    def __init__(self, reader: StreamLink, quiet_reader: StreamLink, writer: StreamLink, link: StreamLink) -> None:
         self.link = link
         self.woken = 0
-        self.server = PurchaseServer(DEPLOYMENT, reader, writer, self._count)
+        self.server = PurchaseServer(DEPLOYMENT, reader, quiet_reader, writer, self._count)
 
     def _count(self) -> None:
         self.woken += 1
@@ -72,7 +73,7 @@ class Site:
 
 @asynccontextmanager
 async def a_site(new_link: NewLink) -> AsyncIterator[Site]:
-    links = [new_link() for _ in range(3)]
+    links = [new_link() for _ in range(4)]
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
         for link in links:
             if isinstance(link, RedisLink):
@@ -102,6 +103,13 @@ async def nothing_comes(mailbox: Mailbox[Delivery], seconds: float) -> bool:
         await mailbox.take(1)
         return False
     return True
+
+
+def noting_reads(reads: list[RedisCommand]) -> Callable[..., Awaitable[None]]:
+    async def note(_method: str, commands: tuple[RedisCommand, ...]) -> None:
+        reads.extend(command for command in commands if command[0] == "XREAD")
+
+    return note
 
 
 async def test_commands_are_delivered_with_all_that_an_answer_needs(new_link: NewLink, clock: MockClock) -> None:
@@ -184,7 +192,7 @@ async def test_entries_are_found_although_ids_have_started_again_lower(autojump_
 async def test_an_inbox_opened_again_while_a_read_is_under_way_starts_from_its_beginning() -> None:
     redis = RedisTwin()
     reader, gate = RedisLinkTwin(redis), trio.Event()
-    links = iter([reader, RedisLinkTwin(redis), RedisLinkTwin(redis)])
+    links = iter([reader, *(RedisLinkTwin(redis) for _ in range(3))])
     async with a_site(lambda: next(links)) as site:
         await site.add(1)
         with site.server.open(ONE) as mailbox:
@@ -233,9 +241,9 @@ async def test_no_command_lives_longer_because_the_clock_of_redis_was_set_back(m
     async with a_site(lambda: RedisLinkTwin(redis)) as site:
         await site.add(1, ttl_ms=30_000)
         redis.set_clock(-3600)
+        await wait_all_tasks_blocked()
         with site.server.open(ONE) as mailbox:
-            await wait_all_tasks_blocked()
-            mock_clock.jump(1.0)  # ends the read that was under way without this inbox
+            mock_clock.jump(1.0)  # ends the reads that were under way without this inbox
             (delivery,) = await take(mailbox, 1)
             assert delivery.expires_at == trio.current_time() + 30
 
@@ -267,6 +275,37 @@ async def test_a_crowded_inbox_is_read_again_soon_after_its_actor_has_caught_up(
             caught_up_at = trio.current_time()
             assert numbers(await take(mailbox, 1)) == [1]
             assert trio.current_time() - caught_up_at < 0.05
+
+
+async def test_a_sale_that_nobody_buys_from_costs_the_busy_reads_nothing(autojump_clock: MockClock) -> None:
+    redis, reads = RedisTwin(), list[RedisCommand]()
+    reader = RedisLinkTwin(redis)
+    reader.faults.on_before = noting_reads(reads)
+    others = iter([reader])
+    async with a_site(lambda: next(others, None) or RedisLinkTwin(redis)) as site:
+        with site.server.open(ONE) as quiet, site.server.open(TWO) as busy:
+            await trio.sleep(BUSY_SECONDS + 2.5)  # more than the rest of a read on either side
+            await site.add(1, sale=TWO)
+            assert numbers(await take(busy, 1)) == [1]
+            await trio.sleep(2.5)
+            reads.clear()
+            await site.add(2, sale=TWO)
+            assert numbers(await take(busy, 1)) == [2]
+            assert reads
+            assert not any(inbox_of(ONE) in read for read in reads)
+            before = trio.current_time()
+            await site.add(3)
+            assert numbers(await take(quiet, 1)) == [3]
+            assert trio.current_time() == before, "the first buyer after a quiet time does not wait for a read to end"
+
+
+async def test_an_inbox_that_both_readers_read_is_delivered_once(new_link: NewLink, clock: MockClock) -> None:
+    async with a_site(new_link) as site:
+        with site.server.open(ONE) as mailbox:
+            for number in range(20):  # a new inbox is read by both from the second read on
+                await site.add(number)
+                assert numbers(await take(mailbox, 1)) == [number]
+            assert await nothing_comes(mailbox, QUIET_SECONDS)
 
 
 async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink, clock: MockClock) -> None:
@@ -333,7 +372,7 @@ async def test_a_dead_letter_that_cannot_be_moved_is_met_again_with_all_that_sta
 ) -> None:
     redis = RedisTwin()
     writer = RedisLinkTwin(redis)
-    links = iter([RedisLinkTwin(redis), writer, RedisLinkTwin(redis)])
+    links = iter([RedisLinkTwin(redis), RedisLinkTwin(redis), writer, RedisLinkTwin(redis)])
     async with a_site(lambda: next(links)) as site:
         writer.faults.fail_before(Unavailable("not there"))
         with site.server.open(ONE) as mailbox:

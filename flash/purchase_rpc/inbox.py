@@ -1,0 +1,108 @@
+"""The inboxes of the sales that one host leads, and which of its two readers reads which.
+
+A blocking read names every stream that it waits for, so its cost grows with all sales of the host, also those that
+nobody buys from. Therefore the busy reader waits for the few inboxes that something came to lately, and the quiet
+reader for all others, for a second at a time. An inbox that changes sides is read by both until the one that gains it
+has begun a read with it. What both find is delivered once, as long as it is not answered.
+
+Nothing here waits, and nothing knows Redis. Times are Trio times.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from flash.actors.mailbox import Mailbox
+from flash.domain import Command, SaleId
+from flash.purchase_rpc import messages
+
+BUSY_SECONDS = 5.0
+"""How long after its latest entry an inbox counts as busy."""
+_QUIET_SECONDS = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Inbox:
+    sale_id: SaleId
+    key: str
+    mailbox: Mailbox[Delivery]
+    last: bytes = b"0"
+    quiet_since: float = 0.0
+    busy_until: float = math.inf
+    held: dict[bytes, Entry] = field(default_factory=dict)
+    """What was delivered and is not answered, by its id: reading from the beginning meets it again."""
+
+    def is_held(self, entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
+        """A Redis that has lost its data gives ids out again; no two entries have the same seal."""
+        held = self.held.get(entry_id)
+        return held is not None and held.seal == fields.get(messages.SEAL_FIELD)
+
+    def position(self, now: float) -> bytes:
+        """After which id to read on. When nothing came for a while, from the beginning."""
+        if now - self.quiet_since > _QUIET_SECONDS:
+            self.last, self.quiet_since = b"0", now
+        return self.last
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    inbox: Inbox
+    id: bytes
+    seal: bytes
+    version: int
+    unanswered: int
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One command as it came: where the outcome goes, and when nobody waits for it any more."""
+
+    command: Command
+    expires_at: float
+    number: int
+    reply_to: str
+    entry: Entry
+
+
+class OpenInboxes:
+    """All inboxes that are read, by key. A new one is busy at first."""
+
+    def __init__(self) -> None:
+        self._all: dict[str, Inbox] = {}
+        self._busy: dict[str, Inbox] = {}
+        self._read_as_quiet: dict[str, Inbox] = {}
+
+    def add(self, inbox: Inbox, now: float) -> None:
+        assert inbox.key not in self._all
+        self._all[inbox.key] = inbox
+        self.note_arrival(inbox, now)
+
+    def remove(self, inbox: Inbox) -> None:
+        del self._all[inbox.key]
+        self._busy.pop(inbox.key, None)
+
+    def note_arrival(self, inbox: Inbox, now: float) -> None:
+        """Something has come to `inbox`, or may."""
+        inbox.busy_until = now + BUSY_SECONDS
+        self._busy[inbox.key] = inbox
+
+    def has(self, inbox: Inbox) -> bool:
+        """Whether `inbox` is open still. The sale may have been opened again, with another one."""
+        return self._all.get(inbox.key) is inbox
+
+    def take_busy(self, now: float) -> dict[str, Inbox]:
+        """What the busy reader reads next. It costs nothing for the others."""
+        for key, inbox in list(self._busy.items()):
+            if inbox.busy_until <= now and self._read_as_quiet.get(key) is inbox:
+                del self._busy[key]
+        return dict(self._busy)
+
+    def take_quiet(self, read_as_busy: dict[str, Inbox], now: float) -> dict[str, Inbox]:
+        """What the quiet reader reads next, while the busy one reads `read_as_busy`."""
+        self._read_as_quiet = {
+            key: inbox
+            for key, inbox in self._all.items()
+            if inbox.busy_until <= now or read_as_busy.get(key) is not inbox
+        }
+        return self._read_as_quiet
