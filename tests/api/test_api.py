@@ -165,7 +165,7 @@ class Shop:
 
 @asynccontextmanager
 async def open_shop(database_url: str, redis_url: str, **settings: str) -> AsyncIterator[Shop]:
-    settings = {"FLASH_SALE_PERIOD": str(_quiet_period()), "FLASH_SALE_SIZE": "20", **settings}
+    settings = {"FLASH_SALE_PERIOD": str(quiet_period()), "FLASH_SALE_SIZE": "20", **settings}
     async with (
         running_cluster(database_url, redis_url, web=1, inventory=1, **settings) as (cluster, (address,)),
         Client(address) as client,
@@ -174,7 +174,7 @@ async def open_shop(database_url: str, redis_url: str, **settings: str) -> Async
         yield Shop(cluster, address, client, database)
 
 
-def _quiet_period() -> int:
+def quiet_period() -> int:
     """A sale period (seconds) that does not end within the next hour, so no sale opens in the middle of a test."""
     now = time.time()
     return next(period for period in range(7200, 86401) if period - now % period > 3600)
