@@ -162,7 +162,7 @@ def address_in(process: subprocess.Popen[str]) -> str:
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if found := re.match(r"\s+serving\s+(http://\S+)", line):
+        if found := re.match(r"  (http://\S+)/$", line):
             return found.group(1)
     raise AssertionError("flash up ended without serving:\n" + "".join(lines))
 

@@ -8,17 +8,23 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flash.config import Config, settings
 from flash.errors import OperatorError, Unavailable
 
+if TYPE_CHECKING:
+    from flash.local.address import Address
+
 
 def up(config: Config, options: argparse.Namespace) -> int:
     from flash.local import up as running
+    from flash.local.procfile import read_procfile
 
     if options.port is not None:
         config = replace(config, port=options.port)
-    return running.up(config, options.concurrency, options.procfile)
+    procfile = read_procfile(options.procfile, options.concurrency)
+    return running.up(config, procfile, is_demo=options.demo, is_verbose=options.verbose)
 
 
 def web(config: Config, options: argparse.Namespace) -> int:
@@ -98,6 +104,28 @@ def doctor(config: Config, options: argparse.Namespace) -> int:
     from flash.local import doctor as examining
 
     return examining.doctor(config, as_json=options.json)
+
+
+def buy(config: Config, options: argparse.Namespace) -> int:
+    from flash.terminal.buy import buy as buying
+
+    address = _address(config, options)
+    return buying(address.url, options.user, options.id, certificate=address.certificate, user_key=None)
+
+
+def _address(config: Config, options: argparse.Namespace) -> Address:
+    """The address that is given, or that of the service which runs here."""
+    from flash.local.address import Address, running_address
+
+    found = Address(options.url) if options.url else running_address(config)
+    return replace(found, certificate=options.cacert) if options.cacert else found
+
+
+def crowd(config: Config, options: argparse.Namespace) -> int:
+    from flash.terminal.crowd import crowd as visiting
+
+    address = _address(config, options)
+    return visiting(address.url, config.sale_size / config.sale_period_seconds, address.certificate)
 
 
 def completion(_config: Config, options: argparse.Namespace) -> int:

@@ -20,6 +20,14 @@ EXIT_CODES = """exit codes:
   2  wrong usage or wrong settings (the message names all of them)
 """
 
+BUY_EXIT_CODES = """exit codes:
+  0  bought
+  1  the service could not be reached, or did not answer as it should
+  2  wrong usage or wrong settings (the message names all of them)
+  3  refused: sold, sold out, the limit is reached, or the request was wrong
+  4  not now, or not known: the message says what to do
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -31,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"flash {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     _add_processes(commands)
+    _add_buyers(commands)
     _add_database_commands(commands)
     _add_advice(commands)
     return parser
@@ -53,6 +62,8 @@ def _add_processes(commands: Commands) -> None:
     )
     up.add_argument("-p", "--port", type=_port, help="port of the first web process, instead of PORT")
     up.add_argument("-f", "--procfile", type=Path, help="instead of ./Procfile, or the packaged one if there is none")
+    up.add_argument("--demo", action="store_true", help="a sale a minute of 100 items, and a crowd that buys them")
+    up.add_argument("-v", "--verbose", action="store_true", help="on a terminal, show what the start logs as well")
     web = _command(
         commands, "web", run.web, "serve HTTP",
         "Serve checkouts, purchases and what visitors read on FLASH_HOST:PORT, over HTTPS if FLASH_TLS_CERT and\n"
@@ -107,6 +118,31 @@ def _add_database_commands(commands: Commands) -> None:
     audit.add_argument("--sale", type=int, metavar="ID", help="check only this sale")
 
 
+def _add_buyers(commands: Commands) -> None:
+    buy = _command(
+        commands, "buy", run.buy, "buy an item: checkout and purchase in one",
+        "Check out and purchase an item of a service that runs, and print the receipt. Without --id it is a free one\n"
+        "of an open sale. What may be repeated is repeated, and never bought twice.\n\n"
+        "settings: FLASH_DATA_DIR (of the `flash up` that runs here), or else PORT, FLASH_HOST and FLASH_TLS_CERT",
+        exit_codes=BUY_EXIT_CODES,
+    )  # fmt: skip
+    buy.add_argument("--user", required=True, metavar="NAME", help="who buys: 1 to 64 characters")
+    buy.add_argument("--id", type=_id, metavar="ITEM", help="the item, instead of a free one")
+    _add_address(buy)
+    crowd = _command(
+        commands, "crowd", run.crowd, "let made-up buyers buy, on this machine only",
+        "Let made-up buyers visit a service on this machine until the command is stopped: a few requests a second,\n"
+        "some of which the shop refuses. `flash up --demo` runs it.\n\n"
+        "settings: PORT, FLASH_SALE_PERIOD, FLASH_SALE_SIZE (how fast they buy)",
+    )  # fmt: skip
+    _add_address(crowd)
+
+
+def _add_address(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--url", metavar="URL", help="where the service is, if not here")
+    command.add_argument("--cacert", type=Path, metavar="FILE", help="trust this PEM file instead of the system's")
+
+
 def _add_advice(commands: Commands) -> None:
     config = _command(
         commands, "config", run.config, "show the effective settings",
@@ -138,16 +174,23 @@ def _command(
     needs: tuple[str, ...] = (),
     *,
     warns: bool = True,
+    exit_codes: str = EXIT_CODES,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         name,
         help=summary,
         description=description,
-        epilog=EXIT_CODES,
+        epilog=exit_codes,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=run, needs=needs, warns=warns)
     return parser
+
+
+def _id(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) < 2**63:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of an item")
+    return int(text)
 
 
 def _port(text: str) -> int:

@@ -1,44 +1,53 @@
-"""What `flash up` prints once the service answers: where it is, how to buy, where the data lies and how to stop.
+"""What `flash up` prints once the service answers: how to buy, where the data lies, how to stop and, last, its address.
 
-The commands must work as they are when pasted into a shell.
+The commands must work as they are when pasted into any shell, in whatever directory, and as often as one likes.
 """
 
 from __future__ import annotations
 
 import http.client
-import json
 import shlex
+import shutil
 import ssl
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypedDict, cast
 
-from flash.config import Config
+from flash.local.address import Address, reachable
 from flash.local.embedded.store import Store
+from flash.local.procfile import PROJECT
+from flash.local.style import Style
+
+DEFAULT_URL = "http://localhost:8080"
+"""Where `flash buy` buys unless it is told otherwise."""
 
 _SALE_SECONDS = 5.0
-"""How long the first sale may take to appear before the address is printed without one of its items."""
+"""How long the first sale may take to appear before the address is printed without it."""
 _ANSWER_SECONDS = 0.5
-
-
-class _Sale(TypedDict):
-    id: int
-    first_item_id: int
 
 
 class Announcement:
     """Checks that every web process answers, and writes the text about where the service is and how to buy."""
 
-    def __init__(self, config: Config, ports: Sequence[int], stores: list[Store], data_dir: Path) -> None:
-        self._host, self._shown_host = _reachable(config.host)
-        self._certificate = config.tls_cert
+    def __init__(
+        self,
+        host: str,
+        ports: Sequence[int],
+        addresses: Sequence[Address],
+        stores: list[Store],
+        data_dir: Path,
+        style: Style,
+    ) -> None:
+        self._host = reachable(host)[0]
+        self._certificate = addresses[0].certificate if addresses else None
+        self._addresses = [address.url for address in addresses]
         self._ports = ports
         self._silent = list(ports)
+        self._data_dir = data_dir
         self._data = _where(stores, data_dir)
-        # shown only if embedded: then nobody knows it yet, and it holds no password
-        self._database_url = config.database_url if any(store.name == "PostgreSQL" for store in stores) else None
+        self._is_embedded = any(store.name == "PostgreSQL" for store in stores)
+        self._style = style
         self._until: float | None = None
 
     def look(self) -> str | None:
@@ -48,35 +57,41 @@ class Announcement:
             return None
         if self._until is None:
             self._until = time.monotonic() + _SALE_SECONDS
-        sale = self._get(self._ports[0], "/sales/current") if self._ports else None
-        if sale is None and self._ports and time.monotonic() < self._until:
+        has_sale = not self._ports or self._get(self._ports[0], "/sales/current") is not None
+        if not has_sale and time.monotonic() < self._until:
             return None
-        return "\n".join(["", *self._lines(sale), ""])
+        return "\n".join(["", *self._lines(), ""])
 
-    def _item(self, sale: _Sale) -> int:
-        """An item that can still be bought."""
-        path = f"/sales/{sale['id']}/items?available=true&limit=1"
-        items = json.loads(self._get(self._ports[0], path) or b"{}").get("items")
-        return int(items[0]["id"] if items else sale["first_item_id"])
+    def _lines(self) -> Iterator[str]:
+        command = flash_command()
+        if self._addresses:
+            yield self._line("buy", f"{command} buy --user me{self._where_to_buy()}")
+        if self._is_embedded:
+            yield self._line("audit", f"{self._data_prefix()}{command} audit")
+        yield self._line("data", self._data)
+        yield self._line("stop", "Ctrl-C")
+        if self._addresses:
+            first, *others = self._addresses
+            yield ""
+            yield f"  {self._style.bold(f'{first}/')}{''.join(f'   {other}/' for other in others)}"
 
-    def _lines(self, sale: bytes | None) -> Iterator[str]:
-        scheme = "http" if self._certificate is None else "https"
-        addresses = [f"{scheme}://{self._shown_host}:{port}" for port in self._ports]
-        if addresses:
-            item = self._item(cast(_Sale, json.loads(sale))) if sale else 1
-            curl = f"curl {self._trust()}-sX POST"
-            checkout = f"{curl} '{addresses[0]}/checkout?user_id=me&id={item}'"
-            yield f"  serving   {'  '.join(addresses)}"
-            yield f"  checkout  {checkout}"
-            yield f"""  purchase  {curl} "{addresses[0]}/purchase?code=$({checkout} | cut -d'"' -f4)\""""
-        yield f"  data      {self._data}"
-        if self._database_url is not None:
-            yield f"  audit     DATABASE_URL={shlex.quote(self._database_url)} {flash_command()} audit"
-        yield "  stop      Ctrl-C"
+    def _line(self, name: str, text: str) -> str:
+        return f"  {self._style.dim(name.ljust(7))}{text}"
 
-    def _trust(self) -> str:
-        """What makes curl accept our certificate, which need not be known to the system."""
-        return f"--cacert {shlex.quote(str(self._certificate.absolute()))} " if self._certificate is not None else ""
+    def _where_to_buy(self) -> str:
+        """The options without which `flash buy` would not find us."""
+        if self._is_found() or self._addresses[0] == DEFAULT_URL:
+            return ""
+        trusted = f" --cacert {shlex.quote(str(self._certificate.absolute()))}" if self._certificate else ""
+        return f" --url {shlex.quote(self._addresses[0])}{trusted}"
+
+    def _data_prefix(self) -> str:
+        """The setting without which `flash audit` would not find the stores."""
+        return "" if self._is_found() else f"FLASH_DATA_DIR={shlex.quote(str(self._data_dir))} "
+
+    def _is_found(self) -> bool:
+        """Whether our data directory is the one that commands find, wherever they are called from."""
+        return (PROJECT / "pyproject.toml").is_file() and self._data_dir == PROJECT / ".flash"
 
     def _get(self, port: int, path: str) -> bytes | None:
         """The body of a 200; None for anything else."""
@@ -98,9 +113,12 @@ class Announcement:
 
 
 def flash_command() -> str:
-    """How to run `flash` from a shell: the console script of this interpreter if there is one, else the module."""
+    """How to run `flash` from a shell: by its name if that finds this one, else by its path, else as a module."""
     script = Path(sys.executable).with_name("flash")
-    return shlex.quote(str(script)) if script.is_file() else f"{shlex.quote(sys.executable)} -m flash"
+    if not script.is_file():
+        return f"{shlex.quote(sys.executable)} -m flash"
+    found = shutil.which("flash")
+    return "flash" if found and Path(found).samefile(script) else shlex.quote(str(script))
 
 
 def _unverified() -> ssl.SSLContext:
@@ -109,15 +127,6 @@ def _unverified() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _reachable(host: str) -> tuple[str, str]:
-    """The address to connect to when the service listens on `host`, and how to write it in a URL."""
-    if host in ("127.0.0.1", "0.0.0.0", "localhost"):
-        return "127.0.0.1", "localhost"
-    if host in ("::", "::1"):
-        return "::1", "localhost"
-    return host, f"[{host}]" if ":" in host else host
 
 
 def _where(stores: list[Store], data_dir: Path) -> str:

@@ -16,13 +16,20 @@ from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, datadir
 from flash.local.embedded.store import Store
 from flash.local.procfile import PROJECT
 
+_USUAL = Config().data_dir
+
 
 def find_data_dir(config: Config) -> Path | None:
     """Where `flash up` has kept its data: FLASH_DATA_DIR, or else what `scripts/run` uses; None if it never ran."""
     places = [config.data_dir]
-    if config.data_dir == Path(".flash") and (PROJECT / "pyproject.toml").is_file():
-        places.append(PROJECT / ".flash")
+    if config.data_dir in (_USUAL, demo_dir(_USUAL)) and (PROJECT / "pyproject.toml").is_file():
+        places.append(PROJECT / config.data_dir)
     return next((place.absolute() for place in places if (place / "lock").exists()), None)
+
+
+def demo_dir(data_dir: Path) -> Path:
+    """Where `flash up --demo` keeps its data: beside that of real sales."""
+    return data_dir.with_name(f"{data_dir.name}-demo")
 
 
 def running_pid(data_dir: Path | None) -> str | None:

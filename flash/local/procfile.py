@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from honcho.environ import expand_processes, parse_procfile
@@ -45,10 +45,13 @@ class Procfile:
 
     commands: Mapping[str, str]
     counts: Mapping[str, int]
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Added to the environment of all processes."""
 
     def processes(self, port: int, env: Mapping[str, str] | None = None) -> list[ProcfileProcess]:
         """The processes as honcho expands them: the first kind starts at `port`, each further kind 100 higher."""
-        expanded = expand_processes(self.commands, concurrency=self.counts, env={**(env or {}), "PORT": str(port)})
+        env = {**(env or {}), **self.env, "PORT": str(port)}
+        expanded = expand_processes(self.commands, concurrency=self.counts, env=env)
         return [ProcfileProcess(found.name, found.cmd, found.env) for found in expanded]
 
     def web_offsets(self) -> list[int]:

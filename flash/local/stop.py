@@ -27,10 +27,14 @@ class Stop:
 
     async def listen(self, signals: AsyncIterator[int]) -> None:
         async for _ in signals:
-            if not self.event.is_set():
-                self._until = trio.current_time() + self._seconds
-                self.event.set()
-                self.scope.cancel()
+            self.begin()
+
+    def begin(self) -> None:
+        """Stop now, as after a signal."""
+        if not self.event.is_set():
+            self._until = trio.current_time() + self._seconds
+            self.event.set()
+            self.scope.cancel()
 
     def seconds_left(self) -> float:
         """How long the stores, which stop last, may take for an orderly stop. Without a signal: the whole time."""
