@@ -174,6 +174,13 @@ class Config:
         "the operator's token for /control, such as `openssl rand -hex 32` makes; there is no /control without it",
     )
 
+    user_key: str | None = secret(
+        "FLASH_USER_KEY",
+        token(32),
+        "at least 32 visible ASCII characters",
+        "with it, a checkout's user_id counts only with a User-Token: a JWT (HS256) under this key, see README",
+    )
+
     disk_min_mb: int = whole(
         "FLASH_DISK_MIN_MB",
         256,

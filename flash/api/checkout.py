@@ -1,6 +1,6 @@
 """POST /checkout: read the attempt, have it recorded, word the outcome.
 
-A malformed attempt is recorded as well, before its 400 or 415 is sent.
+A malformed attempt is recorded as well, before its 400 or 415 is sent, and so is one of a buyer who is not signed.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from flash.api.problems import ITEM_NOT_FOUND, ITEM_SOLD, SOLD_OUT
+from flash.api.signed_buyers import SignedBuyers
 from flash.codes import Codes
 from flash.domain import Attempt, CheckoutOutcome, ItemId, MalformedAttempt, RecordedAttempt, UserId
 from flash.http import parameters
@@ -26,9 +27,10 @@ class CheckoutBatcher(Protocol):
 
 
 class CheckoutHandlers:
-    def __init__(self, codes: Codes, checkouts: CheckoutBatcher) -> None:
+    def __init__(self, codes: Codes, checkouts: CheckoutBatcher, buyers: SignedBuyers | None = None) -> None:
         self._codes = codes
         self._checkouts = checkouts
+        self._buyers = buyers
 
     async def check_out(self, request: Request) -> Response:
         try:
@@ -37,6 +39,9 @@ class CheckoutHandlers:
         except (InvalidParameter, UnsupportedMediaType):
             await self._checkouts.ask(_malformed(request))
             raise
+        if self._buyers is not None and (refusal := self._buyers.refusal(request, attempt.user_id)):
+            await self._checkouts.ask(_malformed(request))  # and not in the name of a buyer who may know nothing of it
+            return refusal
         recorded = await self._checkouts.ask(attempt)
         match recorded.outcome:
             case CheckoutOutcome.ISSUED:

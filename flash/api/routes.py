@@ -16,6 +16,7 @@ from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.pages import PREFIX, page_files
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.sales import SaleHandlers, SaleStore
+from flash.api.signed_buyers import SignedBuyers
 from flash.http.asgi import App
 from flash.http.cors import CorsApp
 from flash.http.router import Handler, SegmentHandler
@@ -43,14 +44,15 @@ def build_app(
     limits: RateLimits = NO_LIMITS,
     control: ControlRoom | None = None,
     cors_origins: Collection[str] = (),
+    buyers: SignedBuyers | None = None,
 ) -> App:
     """The application of one web process.
 
     `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive,
     `code_seconds` how long a checkout code is valid. Without `control` there is no control room.
-    Pages of `cors_origins` may use it as well as our own.
+    Pages of `cors_origins` may use it as well as our own. With `buyers`, those of checkouts must be signed.
     """
-    checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts))
+    checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts), buyers)
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
     sales = SaleHandlers(store)
     items = ItemHandlers(store)

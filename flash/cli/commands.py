@@ -110,7 +110,7 @@ def buy(config: Config, options: argparse.Namespace) -> int:
     from flash.terminal.buy import buy as buying
 
     address = _address(config, options)
-    return buying(address.url, options.user, options.id, certificate=address.certificate, user_key=None)
+    return buying(address.url, options.user, options.id, certificate=address.certificate, user_key=config.user_key)
 
 
 def _address(config: Config, options: argparse.Namespace) -> Address:
@@ -125,7 +125,7 @@ def crowd(config: Config, options: argparse.Namespace) -> int:
     from flash.terminal.crowd import crowd as visiting
 
     address = _address(config, options)
-    return visiting(address.url, config.sale_size / config.sale_period_seconds, address.certificate)
+    return visiting(address.url, config.sale_size / config.sale_period_seconds, address.certificate, config.user_key)
 
 
 def completion(_config: Config, options: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from flash.client.results import ItemPage as ItemPage
 from flash.client.results import Receipt as Receipt
 from flash.client.results import Sale as Sale
 from flash.client.retries import Retries as Retries
+from flash.client.signing import sign_user as sign_user
 
 if TYPE_CHECKING:
     from flash.client.httpx_clients import AsyncFlashClient as AsyncFlashClient

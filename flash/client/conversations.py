@@ -6,8 +6,6 @@ Idempotency-Key, so it is never bought twice, and what became of it is found out
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -26,6 +24,7 @@ from flash.client.errors import (
 from flash.client.messages import Answer, Conversation, Lost, Send, Wait, target
 from flash.client.results import Item, ItemPage, Receipt, Sale
 from flash.client.retries import Patience, Retries
+from flash.client.signing import sign_user
 
 T = TypeVar("T")
 
@@ -35,7 +34,7 @@ _PAGE = 100
 
 _REFUSALS = {
     *("item_sold", "sold_out", "user_limit_reached", "code_already_used", "idempotency_key_reused"),
-    *("sale_not_open", "unauthorized_user"),
+    *("sale_not_open", "invalid_user_token"),
 }
 
 
@@ -48,8 +47,8 @@ class Conversations:
 
     def check_out(self, user_id: str, item_id: int) -> Conversation[str]:
         """A code for the item."""
-        signature = None if self._user_key is None else sign_user(self._user_key, user_id)
-        request = Send("POST", target("/checkout", user_id=user_id, id=item_id, user_sig=signature))
+        headers = {} if self._user_key is None else {"User-Token": sign_user(self._user_key, user_id)}
+        request = Send("POST", target("/checkout", user_id=user_id, id=item_id), headers)
         return _result(results.code_of, (yield from self._ask(request)))
 
     def purchase(self, code: str, idempotency_key: str | None = None) -> Conversation[Receipt]:
@@ -159,11 +158,6 @@ class Conversations:
                 if page.items:
                     return secrets.choice(page.items)
         raise Refused("sold_out", "Everything is sold out until the next sale opens")
-
-
-def sign_user(user_key: str, user_id: str) -> str:
-    """What proves to the service that whoever holds `user_key` lets this buyer buy."""
-    return hmac.new(user_key.encode(), f"user_id={user_id}".encode(), hashlib.sha256).hexdigest()
 
 
 def _receipt_request(code: str) -> Send:

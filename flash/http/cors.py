@@ -25,6 +25,7 @@ ALLOWED_HEADERS = (
     "Idempotency-Key",
     "If-None-Match",
     "Last-Event-ID",
+    "User-Token",
     "X-Request-ID",
     "traceparent",
     "tracestate",

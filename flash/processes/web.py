@@ -28,6 +28,7 @@ from flash.api.control_access import ControlAccess
 from flash.api.event_stream import encode_event
 from flash.api.limits import RateLimits
 from flash.api.routes import build_app
+from flash.api.signed_buyers import SignedBuyers
 from flash.codes import Codes, digest_user
 from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
@@ -270,6 +271,7 @@ async def _build(
         limits=_rate_limits(config),
         control=_control_room(config, control_database),
         cors_origins=origins_of(config.cors_origins),
+        buyers=None if config.user_key is None else SignedBuyers(config.user_key),
     )
     workers = checkouts, redemptions, purchase_client, sold_out, view, subscriber, events, code_keys, monitor, disk
     return app, tuple(worker.run for worker in workers)

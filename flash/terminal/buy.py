@@ -33,7 +33,7 @@ _WORDS = {
     "user_limit_reached": "the limit is reached: this buyer has all the items of this sale that one buyer may have",
     "item_not_found": "there is no such item",
     "sale_not_open": "the sale of this item has not opened yet",
-    "unauthorized_user": "this service wants buyers to be signed: set FLASH_USER_KEY to the key that it has",
+    "invalid_user_token": "this service wants its buyers signed: set FLASH_USER_KEY to the key that it has",
     "paused": "the sale is paused by its operator: nothing was bought, try again later",
     "overloaded": "too many are buying at this moment: nothing was bought, try again",
     "unavailable": "a store of the service is away: nothing was bought, try again later",

@@ -36,11 +36,14 @@ _NAMES = (
 )
 
 
-def crowd(url: str, sales_per_second: float, certificate: Path | None = None) -> int:
+def crowd(url: str, sales_per_second: float, certificate: Path | None = None, user_key: str | None = None) -> int:
     """Let the crowd shop until the process ends. Raises `ConfigError` unless `url` is on this machine."""
     _check_is_here(url)
     pause_seconds = BUYERS / min(sales_per_second * _AHEAD, SALES_PER_SECOND_MAX)
-    buyers = [Buyer(url, certificate, pause_seconds, random.Random(number)) for number in range(BUYERS)]
+    buyers = [
+        Buyer(PlainTransport(url, certificate=certificate), user_key, pause_seconds, random.Random(number))
+        for number in range(BUYERS)
+    ]
     sys.stdout.write(f"{BUYERS} made-up buyers are shopping at {url}\n")
     sys.stdout.flush()
     for buyer in buyers[1:]:
@@ -62,9 +65,11 @@ def _check_is_here(url: str) -> None:
 class Buyer:
     """One thread of the crowd, which plays one made-up person after the other."""
 
-    def __init__(self, url: str, certificate: Path | None, pause_seconds: float, luck: random.Random) -> None:
-        self._transport = PlainTransport(url, certificate=certificate)
-        self._conversations = Conversations(NEVER)
+    def __init__(
+        self, transport: PlainTransport, user_key: str | None, pause_seconds: float, luck: random.Random
+    ) -> None:
+        self._transport = transport
+        self._conversations = Conversations(NEVER, user_key)
         self._pause_seconds = pause_seconds
         self._luck = luck
         self._greedy_in_sale = 0
@@ -76,9 +81,6 @@ class Buyer:
             self._want_too_much: 0.04,
         }
         """What a person may do in one visit, and how likely that is."""
-
-    def close(self) -> None:
-        self._transport.close()
 
     def shop_for_ever(self) -> None:
         while True:

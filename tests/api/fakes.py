@@ -13,6 +13,7 @@ from flash.api.control import ControlRoom
 from flash.api.event_stream import encode_event
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.routes import build_app
+from flash.api.signed_buyers import SignedBuyers
 from flash.codes import KEY_BYTES, CodeKeys, Codes
 from flash.domain import (
     Attempt,
@@ -202,6 +203,7 @@ class FakeShop:
         limits: RateLimits = NO_LIMITS,
         control: ControlRoom | None = None,
         cors_origins: Collection[str] = (),
+        buyers: SignedBuyers | None = None,
     ) -> None:
         self.codes = FakeCodes()
         self.checkouts = FakeCheckouts()
@@ -227,6 +229,7 @@ class FakeShop:
             limits=limits,
             control=control,
             cors_origins=cors_origins,
+            buyers=buyers,
         )
 
     async def _measure_free(self) -> int | None:

@@ -14,7 +14,16 @@ import pytest
 import trio
 
 from flash import catalog
-from flash.client import AsyncFlashClient, FlashClient, InvalidRequest, Refused, Retries, TryLater, Unreachable
+from flash.client import (
+    AsyncFlashClient,
+    FlashClient,
+    InvalidRequest,
+    Refused,
+    Retries,
+    TryLater,
+    Unreachable,
+    sign_user,
+)
 from flash.client.conversations import Conversations
 from flash.client.plain import PlainTransport
 from flash.local.embedded import EmbeddedValkey
@@ -23,6 +32,8 @@ from flash.local.procfile import PROJECT
 from flash.testing.client import host_and_port
 from flash.testing.cluster import running_cluster
 from tests.api.test_api import quiet_period
+from tests.cluster.history import rows
+from tests.test_cli import flash
 
 
 @asynccontextmanager
@@ -146,6 +157,35 @@ async def test_a_limit_of_the_service_is_waited_for(postgres: str, valkey: Embed
             began = trio.current_time()
             await patient.check_out("ann", 2)
             assert trio.current_time() - began > 1
+
+
+async def test_nobody_buys_in_the_name_of_a_signed_buyer(postgres: str, valkey: EmbeddedValkey) -> None:
+    key = "a key of the shop's login".replace(" ", "-") + "-" * 8
+    async with (
+        open_service(postgres, valkey.url, FLASH_USER_KEY=key) as address,
+        AsyncFlashClient(address, user_key=key) as login,
+        AsyncFlashClient(address) as stranger,
+        httpx.AsyncClient(headers={"User-Token": sign_user(key, "ann")}) as own,
+        AsyncFlashClient(address, http=own) as ann,
+    ):
+        assert (await login.buy("zoë", 1)).user_id == "zoë"
+        assert (await ann.buy("ann", 2)).user_id == "ann"
+        for somebody, name in ((stranger, "ann"), (ann, "bob")):
+            with pytest.raises(Refused) as caught:
+                await somebody.buy(name, 3)
+            assert (caught.value.code, caught.value.status) == ("invalid_user_token", 401)
+        found = await rows(postgres, "SELECT outcome, user_id, query FROM checkouts ORDER BY id")
+        assert found == [
+            ("issued", "zoë", None),
+            ("issued", "ann", None),
+            ("invalid_request", None, b"user_id=ann&id=3"),
+            ("invalid_request", None, b"user_id=bob&id=3"),
+        ]
+        done = await trio.to_thread.run_sync(
+            lambda: [flash("buy", "--user", "me", "--url", address, FLASH_USER_KEY=given) for given in (key, "x" * 32)]
+        )
+        assert [run.returncode for run in done] == [0, 3]
+        assert done[1].stderr.startswith("flash: this service wants its buyers signed: set FLASH_USER_KEY")
 
 
 def test_a_service_that_is_not_there_is_unreachable() -> None:

@@ -50,6 +50,15 @@ def test_a_refusal_for_now_is_repeated_after_retry_after_and_not_before(no: Answ
     assert len({sent.target for sent in service.sent}) == 1
 
 
+def test_a_signed_buyer_has_a_token_and_a_purchase_needs_none() -> None:
+    service = Scripted([CODE, answer(200, SOLD)])
+    signing = Conversations(NEVER, "k" * 32)
+    assert service.run(signing.buy("ann", 7)).item.id == 7
+    checkout, purchase = service.sent
+    assert checkout.headers["User-Token"].count(".") == 2
+    assert "User-Token" not in purchase.headers
+
+
 def test_a_purchase_is_repeated_with_its_key() -> None:
     service = Scripted([problem(503, "unavailable", retry_after=1), NOBODY, answer(200, SOLD)])
     receipt = service.run(PATIENT.purchase("c0de"))

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from flash.client import AsyncFlashClient, FlashClient, FlashClientError
+from flash.client.plain import PlainTransport
 from flash.config import environment
 from flash.errors import ConfigError
 from flash.local.embedded import EmbeddedValkey
@@ -45,8 +46,9 @@ async def test_the_crowd_buys_and_meets_every_refusal_that_a_buyer_can_meet(
 
 def each_whim(address: str) -> Iterator[str | None]:
     """Let a buyer follow each whim in turn. The code of the refusal that ends it, or None."""
-    buyer = crowd.Buyer(address, None, 0.0, random.Random(1))
-    with FlashClient(address) as shop, closing(buyer):
+    transport = PlainTransport(address)
+    buyer = crowd.Buyer(transport, None, 0.0, random.Random(1))
+    with FlashClient(address) as shop, closing(transport):
         for whim in buyer.whims:
             item = next(shop.iter_items(1, available=True))
             try:
