@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from flash.config import environment
 from flash.local.embedded import EmbeddedValkey
 from flash.processes.child import Child
 from flash.testing.client import Client, ConnectionLost, host_and_port
@@ -23,53 +24,35 @@ HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 REQUESTS = 3_000
 BUYERS = 12
 
-# Health checks on /readyz as docs/operations.md advises, at a pace for a test. No retry and no second server for a
-# request hide what one server does.
-CONFIGURATION = """
-global
-    maxconn 200
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 30s
-    timeout server 30s
-    retries 0
-    no option redispatch
-frontend shop
-    bind fd@{listener}
-    stats uri /proxy
-    default_backend web
-backend web
-    balance roundrobin
-    option httpchk GET /readyz
-    http-check expect status 200
-    default-server check inter 100ms fall 1 rise 1
-    server web0 {servers[0]}
-    server web1 {servers[1]}
-"""
+CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy" / "haproxy" / "haproxy.cfg"
+PROXY_SETTINGS = {
+    "PROXY_CHECK": "100ms",
+    "PROXY_CONNECTIONS_MAX": "200",
+    "PROXY_RETRIES": "0",  # nothing hides what one server does
+}
 SETTINGS = {"FLASH_PRESTOP_SECONDS": "2"}
-"""Twenty times as long as HAProxy takes to notice. With 0, a dozen of the requests here fail."""
+"""Ten times as long as HAProxy takes to notice. With 0, a dozen of the requests here fail."""
 
 
 @pytest.mark.skipif(HAPROXY is None, reason="HAProxy is not on this machine")
 async def test_behind_a_proxy_without_retries_a_rolling_restart_fails_no_request(
-    postgres: str, valkey: EmbeddedValkey, tmp_path: Path
+    postgres: str, valkey: EmbeddedValkey
 ) -> None:
     async with running_cluster(postgres, valkey.url, web=2, inventory=2, **SETTINGS) as (cluster, addresses):
         webs = {address: serving(cluster.named("web"), address) for address in addresses}
-        async with haproxy(tmp_path, addresses) as proxy, Client(proxy) as operator:
-            await until_up(operator, {"web0", "web1"})
+        async with haproxy(*addresses) as (proxy, statistics), Client(statistics) as operator:
+            await until_up(operator, {"web-1", "web-2"})
             load = Load(proxy)
             async with trio.open_nursery() as nursery:
                 for number in range(BUYERS):
                     nursery.start_soon(load.buy, number)
                 for number, (address, web) in enumerate(webs.items()):
                     web.terminate()
-                    await until_up(operator, {f"web{1 - number}"})
+                    await until_up(operator, {f"web-{2 - number}"})
                     assert web.is_running(), "it serves until the proxy has noticed"
                     assert await web.wait() == 0
                     await cluster.start_web(PORT=str(host_and_port(address)[1]))
-                    await until_up(operator, {"web0", "web1"})
+                    await until_up(operator, {"web-1", "web-2"})
                 for inventory in cluster.named("inventory"):
                     await cluster.start_inventory()
                     inventory.terminate()
@@ -115,27 +98,42 @@ def serving(processes: list[Process], address: str) -> Process:
 
 
 @asynccontextmanager
-async def haproxy(folder: Path, addresses: list[str]) -> AsyncIterator[str]:
-    """The address of an HAProxy in front of `addresses`."""
+async def haproxy(*servers: str) -> AsyncIterator[tuple[str, str]]:
+    """The address of an HAProxy in front of two servers, and that of its statistics."""
     assert HAPROXY is not None
-    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
-        servers = [address.removeprefix("http://") for address in addresses]
-        file = folder / "haproxy.cfg"
-        file.write_text(CONFIGURATION.format(listener=listener.fileno(), servers=servers))
-        proxy = Child("haproxy", [HAPROXY, "-db", "-f", str(file)], pass_fds=[listener.fileno()])
+    with listener() as shop, listener() as statistics:
+        settings = {
+            "PROXY_BIND": f"fd@{shop.fileno()}",
+            "PROXY_STATISTICS_BIND": f"fd@{statistics.fileno()}",
+            **{f"PROXY_WEB_{n}": server.removeprefix("http://") for n, server in enumerate(servers, 1)},
+        }
+        proxy = Child(
+            "haproxy",
+            [HAPROXY, "-db", "-f", str(CONFIGURATION)],
+            env=environment(**PROXY_SETTINGS, **settings),
+            pass_fds=[shop.fileno(), statistics.fileno()],
+        )
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield address_of(shop), address_of(statistics)
         finally:
             proxy.kill()
             with trio.CancelScope(shield=True):
                 await proxy.wait()
 
 
+def listener() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0), backlog=128)
+
+
+def address_of(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
 async def until_up(operator: Client, wanted: set[str]) -> None:
     """Wait until HAProxy sends requests to these servers and to no others."""
     with trio.fail_after(20):
         while True:
-            lines = (await operator.get("/proxy;csv")).body.decode().splitlines()
+            lines = (await operator.get("/;csv")).body.decode().splitlines()
             fields = lines[0].removeprefix("# ").split(",")
             servers = [dict(zip(fields, line.split(","), strict=False)) for line in lines[1:]]
             up = {server["svname"] for server in servers if server["status"].startswith("UP")}
