@@ -30,6 +30,10 @@ LAYERS = {
     "flash.purchase_rpc.messages": 1,
     "flash.purchase_rpc.payloads": 1,
     "flash.sold_feed.messages": 1,
+    "flash.board.messages": 1,
+    "flash.board.history": 1,
+    "flash.board.diagnosis": 1,
+    "flash.metrics.counts": 1,
     "flash.bridge": 2,
     "flash.telemetry": 2,
     "flash.settings": 2,
@@ -48,6 +52,8 @@ LAYERS = {
     "flash.stores": 4,
     "flash.purchase_rpc": 4,
     "flash.sold_feed": 4,
+    "flash.board": 4,
+    "flash.metrics": 4,
     "flash.api": 4,
     "flash.audit": 5,
     "flash.processes": 5,
@@ -68,7 +74,7 @@ IMPORTS = {
     "sold_feed.messages": "deployment domain",
     "bridge": "errors",
     "telemetry": "errors",
-    "http": "errors",
+    "http": "errors metrics.counts",
     "actors.mailbox": "errors",
     "actors.gate": "errors",
     "actors.admission": "actors.fair_shares domain errors",
@@ -78,7 +84,11 @@ IMPORTS = {
     "actors.shown_sale": "actors.sale_items domain sold_feed.messages",
     "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
     " actors.sale_events actors.shown_sale actors.sold_out_sales sold_feed.messages"
-    " codes domain errors inventory telemetry",
+    " codes domain errors inventory metrics.counts telemetry",
+    "board": "board.diagnosis board.history board.messages deployment domain errors metrics.counts purchase_rpc stores"
+    " telemetry",
+    "board.history": "board.messages metrics.counts",
+    "board.messages": "deployment",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
     "purchase_rpc": "actors actors.mailbox deployment domain errors purchase_rpc.messages"
@@ -86,8 +96,9 @@ IMPORTS = {
     "sold_feed": "deployment domain errors purchase_rpc sold_feed.messages stores telemetry",
     "api": "actors.sale_events catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
-    "processes": "actors actors.admission actors.fair_shares api bridge codes config domain errors http"
-    " purchase_rpc purchase_rpc.messages shutdown sold_feed stores telemetry",
+    "processes": "actors actors.admission actors.fair_shares api board board.messages bridge codes config"
+    " deployment domain errors http metrics.counts purchase_rpc purchase_rpc.messages shutdown sold_feed stores"
+    " telemetry",
     "local": "bridge config errors http processes settings shutdown stores telemetry",
     "terminal": "client config errors local",
     "cli": "audit bridge config errors local processes stores terminal",
@@ -99,6 +110,7 @@ PURE = {
     *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"),
     *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
     *("actors.sold_out_sales", "actors.sale_events", "sold_feed.messages"),
+    *("board.messages", "board.history", "board.diagnosis", "metrics.counts"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.

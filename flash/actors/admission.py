@@ -69,15 +69,26 @@ class Admission:
         self._first_window = window
         self._users = user_shares
         self._waiting = 0
+        self.refused_by_sale = self.refused_by_user = 0
         self._windows: dict[SaleId, SaleWindow] = {}
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    def wait_seconds(self, now: float) -> float:
+        """The longest estimated wait among the sales for which somebody waits."""
+        return max((window.wait_seconds(now) for window in self._windows.values() if window.waiting), default=0.0)
 
     def admit(self, sale_id: SaleId, user: Hashable | None, now: float) -> Ticket:
         """Raises `Overloaded`, with the seconds after which to try again, if the command should not wait here."""
         window = self._windows.get(sale_id) or self._open(sale_id)
         # What is free must be more than what the sale has already: a sick sale leaves room, however many are sick.
         if self._waiting + window.waiting >= self._waiting_max or not window.has_room(now):
+            self.refused_by_sale += 1
             raise self._refusal(window, now, "too many purchases of this sale are waiting")
         if user is not None and not self._users.enter(user):
+            self.refused_by_user += 1
             raise self._refusal(window, now, "too many requests of this user are waiting")
         self._waiting += 1
         return Ticket(self, window, user, window.enter(now), now)
@@ -153,9 +164,13 @@ class SaleWindow:
 
     def retry_seconds(self, now: float) -> float:
         """When to try again: how long it would take at the present rate to serve the refused as well. At least 1."""
-        wait = max(self._wait_seconds, self._blocked_seconds(now))
+        wait = self.wait_seconds(now)
         refused_share = max(self._refused_share, self.refused / max(self._admitted, self.waiting, 1))
         return max(1.0, wait * (1.0 + refused_share))
+
+    def wait_seconds(self, now: float) -> float:
+        """What a command waits, as far as the latest answer tells, and how long there has been none."""
+        return max(self._wait_seconds, self._blocked_seconds(now))
 
     def _blocked_seconds(self, now: float) -> float:
         """The wait that is known without an answer: nobody has been answered for so long."""

@@ -45,12 +45,14 @@ class AdmittingCheckouts:
     def __init__(self, checkouts: Checkouts, shares: UserShares) -> None:
         self._checkouts = checkouts
         self._shares = shares
+        self.refused = 0
 
     async def ask(self, attempt: Attempt | MalformedAttempt) -> RecordedAttempt:
         if isinstance(attempt, MalformedAttempt):
             return await self._checkouts.ask(attempt)
         user = attempt.user_id
         if not self._shares.enter(user):
+            self.refused += 1
             raise Overloaded("too many requests of this user are waiting", retry_after_seconds=1.0)
         try:
             return await self._checkouts.ask(attempt)

@@ -18,6 +18,7 @@ from flash.actors.batch_wait import BatchWait
 from flash.actors.mailbox import Mailbox
 from flash.actors.pending_request import PendingRequest, Request, Result
 from flash.errors import FlashError, OutcomeUnknown, Overloaded, Unavailable
+from flash.metrics.counts import BatchCounts
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,17 @@ class Batcher(Generic[Request, Result]):
         self._wait = BatchWait(batch_max=batch_max, workers=workers, wait_max_seconds=wait_max_seconds)
         self._mailbox: Mailbox[PendingRequest[Request, Result]] = Mailbox(waiting_max)
         self._warn = ThrottledLogger(log)
+        self.batches = BatchCounts()
+        self.refused = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._mailbox)
+
+    @property
+    def wait_seconds(self) -> float:
+        """The estimated wait of whoever asks now."""
+        return self._wait.seconds(len(self._mailbox), trio.current_time())
 
     async def ask(self, request: Request) -> Result:
         """Raises `Overloaded` at once when too many wait or it would wait too long, else what the batch raised."""
@@ -59,6 +71,7 @@ class Batcher(Generic[Request, Result]):
         waiting, now = len(self._mailbox), trio.current_time()
         if not self._wait.admits(waiting, now):
             seconds = self._wait.seconds(waiting, now)
+            self.refused += 1
             raise Overloaded("the wait is too long", retry_after_seconds=retry_after(seconds))
 
     async def run(self) -> None:
@@ -87,11 +100,14 @@ class Batcher(Generic[Request, Result]):
                     pending.set_exception(OutcomeUnknown("this process is stopping"))
                 raise
             finally:
-                self._wait.end(begun_at, trio.current_time())
+                ended_at = trio.current_time()
+                self._wait.end(begun_at, ended_at)
+                self.batches.note(len(batch), ended_at - begun_at)
 
     def _fail(self, batch: list[PendingRequest[Request, Result]], error: FlashError) -> None:
         """Whoever waits behind a batch that failed would only fail later, each batch after its own time-out."""
         waiting = self._mailbox.empty()
+        self.batches.failed += 1
         self._warn("%s: lost a batch of %d, refused %d: %s", self._name, len(batch), len(waiting), error)
         for pending in batch:
             pending.set_exception(error)

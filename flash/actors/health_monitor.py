@@ -53,6 +53,15 @@ class HealthMonitor:
     def is_redis_up(self) -> bool:
         return self._redis.result is not None
 
+    @property
+    def database_error(self) -> str | None:
+        """What was wrong with PostgreSQL at the last look; None if nothing was."""
+        return self._database.error
+
+    @property
+    def redis_error(self) -> str | None:
+        return self._redis.error
+
     async def look(self) -> None:
         """Look at both stores once, for a process that starts."""
         async with trio.open_nursery() as nursery:
@@ -77,12 +86,17 @@ class _Look(Generic[T]):
         self._name = name
         self._attempt = attempt
         self._seen: T | None = None
+        self._error: str | None = None
         self._fresh_until = 0.0
         self._warn = ThrottledLogger(log)
 
     @property
     def result(self) -> T | None:
         return self._seen if trio.current_time() < self._fresh_until else None
+
+    @property
+    def error(self) -> str | None:
+        return self._error if trio.current_time() < self._fresh_until else "it does not answer"
 
     async def keep_fresh(self) -> None:
         begun_at = trio.current_time()
@@ -95,10 +109,10 @@ class _Look(Generic[T]):
     async def refresh(self) -> None:
         begun_at = trio.current_time()
         try:
-            self._seen = await self._attempt()
+            self._seen, self._error = await self._attempt(), None
         except FlashError as error:
             self._warn("%s cannot be used: %s", self._name, error)
             if trio.current_time() - begun_at >= LOOK_SECONDS:
                 return  # a time-out: what was seen before it counts until it is too old
-            self._seen = None
+            self._seen, self._error = None, str(error)
         self._fresh_until = begun_at + FRESH_SECONDS

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 from flash.actors.batch_wait import BatchDuration
+from flash.actors.leader_counts import LeaderCounts
 from flash.actors.mailbox import Mailbox
 from flash.domain import (
     Approved,
@@ -103,7 +104,7 @@ class InventoryActor(Generic[D]):
     """Serializes the purchase decisions of one sale for one term, which began at `now` by the database's clock.
 
     `digest_user`: what stands for a user in a code. `linger_seconds`: how long the leader of a sold-out sale stays to
-    answer the commands already under way.
+    answer the commands already under way. `counts` are those of all sales that this host leads.
     """
 
     def __init__(
@@ -117,6 +118,7 @@ class InventoryActor(Generic[D]):
         digest_user: Callable[[UserId], bytes],
         batch_max: int,
         linger_seconds: float,
+        counts: LeaderCounts | None = None,
     ) -> None:
         self._term = term
         self._inventory = inventory
@@ -127,6 +129,7 @@ class InventoryActor(Generic[D]):
         self._linger_seconds = linger_seconds
         self._duration = BatchDuration()
         self._warn = ThrottledLogger(log)
+        self._counts = counts or LeaderCounts()
         self._set_clock(now)
 
     async def run(self, mailbox: Mailbox[D]) -> None:
@@ -153,7 +156,9 @@ class InventoryActor(Generic[D]):
         expired = [d for d in deliveries if d.expires_at <= answered_at]
         live = [d for d in deliveries if d.expires_at > answered_at] if expired else deliveries
         outcomes = await self._decide([d.command for d in live]) if live else []
-        self._duration.note(trio.current_time() - began_at)  # of nothing as well, or a slow batch would be the last one
+        seconds = trio.current_time() - began_at
+        self._duration.note(seconds)  # of nothing as well, or a slow batch would be the last one
+        self._counts.note(outcomes, len(expired), seconds)
         await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
 
     async def _decide(self, commands: Sequence[Command]) -> list[Outcome]:

@@ -1,4 +1,7 @@
-"""The control room: POST /control/sales/{id}/pause and /resume, for whoever `control_access` lets in."""
+"""The control room, for whoever `control_access` lets in.
+
+GET /control/state, POST /control/sales/{id}/pause and /resume.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from flash.api.control_access import ControlAccess
+from flash.api.control_state import ControlState, ControlStateHandlers
 from flash.api.problems import SALE_NOT_FOUND
 from flash.domain import Pause, SaleId
 from flash.http import parameters
@@ -39,12 +43,14 @@ class ControlRoom:
 
     access: ControlAccess
     pauses: PauseStore
+    state: ControlState
 
     def routes(self) -> Routes:
         access = self.access
         return {
             ("POST", "/control/login"): access.log_in,
             ("POST", "/control/logout"): access.log_out,
+            ("GET", "/control/state"): access.reading(ControlStateHandlers(self.state).state),
         }
 
     def patterns(self) -> Patterns:

@@ -19,6 +19,7 @@ from flash.api.sales import SaleHandlers, SaleStore
 from flash.api.signed_buyers import SignedBuyers
 from flash.http.asgi import App
 from flash.http.cors import CorsApp
+from flash.http.request_counts import RequestCounts
 from flash.http.router import Handler, SegmentHandler
 
 _OPERATORS = ("/control", "/metrics")
@@ -45,12 +46,14 @@ def build_app(
     control: ControlRoom | None = None,
     cors_origins: Collection[str] = (),
     buyers: SignedBuyers | None = None,
+    counts: RequestCounts | None = None,
 ) -> App:
     """The application of one web process.
 
     `is_draining()`: the process is stopping. `body_seconds` is how long a request body may take to arrive,
     `code_seconds` how long a checkout code is valid. Without `control` there is no control room.
     Pages of `cors_origins` may use it as well as our own. With `buyers`, those of checkouts must be signed.
+    `counts`: where requests are counted.
     """
     checkout = CheckoutHandlers(codes.codes, limits.checkouts_by_user(checkouts), buyers)
     purchase = PurchaseHandlers(codes, limits.purchases_by_user(purchases))
@@ -86,4 +89,4 @@ def build_app(
         patterns |= control.patterns()
     reads_peers = limits.addresses is not None or control is not None
     make = partial(CorsApp, cors_origins, _OPERATORS) if cors_origins else App
-    return make(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers)
+    return make(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers, counts=counts)

@@ -66,6 +66,7 @@ class Acceptor:
     async def _refuse(self, connected: socket.socket) -> None:
         """Answer 503 and close. Input that is left unread would destroy the answer, so some of it is awaited."""
         self._refusals += 1
+        self._connections.refused += 1
         try:
             connected.send(encode(OVERLOADED.after(None), is_head=False, closes=True))
             connected.shutdown(socket.SHUT_WR)

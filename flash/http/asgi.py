@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,7 @@ from flash.http.body_parameters import UnsupportedMediaType
 from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
 from flash.http.parameters import InvalidParameter
+from flash.http.request_counts import RequestCounts
 from flash.http.router import Patterns, Router, Routes
 from flash.http.stream_readers import QueueReader
 
@@ -54,9 +56,11 @@ class App:
         body_seconds: float,
         body_max_bytes: int = BODY_MAX_BYTES,
         reads_peers: bool = False,
+        counts: RequestCounts | None = None,
     ) -> None:
         self.draining = trio.Event()
         self.reads_peers = reads_peers
+        self.counts = counts or RequestCounts()
         self._route = Router(routes, patterns).route
         self._body_seconds = body_seconds
         self._body_max_bytes = body_max_bytes
@@ -71,6 +75,12 @@ class App:
 
     async def respond(self, request: Request) -> Answer:
         """The answer to a request whose body has been dealt with. Raises nothing."""
+        begun_at = perf_counter()
+        answer = await self._answer(request)
+        self.counts.note(request, answer, perf_counter() - begun_at)
+        return answer
+
+    async def _answer(self, request: Request) -> Answer:
         try:
             return await self._route(request)
         except InvalidParameter as error:

@@ -203,6 +203,7 @@ class Connection:
         raise TimeoutError("the client does not read")
 
     async def _reject(self, rejection: Rejection) -> None:
+        self._connections.rejected += 1
         response = rejection_problem(rejection.status, rejection.reason)
         await self._send(encode(response, is_head=False, closes=True))
         await self._finish(True)

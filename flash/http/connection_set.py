@@ -44,6 +44,8 @@ class ConnectionSet:
         self._connections_max = connections_max(limits)
         self.members: set[Member] = set()
         self.is_draining = False
+        self.refused = self.rejected = 0
+        """Connections that found no room, and requests that could not be read."""
 
     @property
     def is_full(self) -> bool:

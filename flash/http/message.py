@@ -7,9 +7,9 @@ once, at import, and sent again and again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import orjson
 
@@ -34,6 +34,7 @@ class Request:
 
     `path` has its percent-escapes undone. `raw_path` and `query` are as received. Header names are in lower case.
     `peer` is the address at the other end of the connection, if the application reads it and it is no unix socket.
+    `route` is how the route that answers it is listed, once it has been found; empty if there is none.
     """
 
     method: str
@@ -43,6 +44,7 @@ class Request:
     headers: list[Header]
     peer: str | None = None
     body: bytes = b""
+    route: str = ""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""
@@ -58,12 +60,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer. `headers` holds no Content-Type, Content-Length or Connection: those are added when it is sent."""
+    """One answer. `headers` holds no Content-Type, Content-Length or Connection: those are added when it is sent.
+
+    `code` is that of a problem, which its body says as well: for whoever counts answers.
+    """
 
     status: int
     body: bytes
     content_type: bytes = JSON
     headers: tuple[Header, ...] = ()
+    code: str = field(default="", compare=False)
 
 
 class Reader(Protocol):
@@ -82,6 +88,9 @@ class Stream:
 
     `join` may write at once; `leave` is called whatever ends the stream. Its connection closes with it.
     """
+
+    status: ClassVar[int] = 200
+    code: ClassVar[str] = ""
 
     join: Callable[[Reader], None]
     leave: Callable[[Reader], None]

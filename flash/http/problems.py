@@ -46,7 +46,7 @@ def problem(
         "code": code,
         **extra,
     }
-    return Response(status, encode_json(members), PROBLEM_JSON, headers)
+    return Response(status, encode_json(members), PROBLEM_JSON, headers, code)
 
 
 def retry_after(seconds: float) -> Header:
@@ -97,7 +97,7 @@ class TryLater:
         body = problem(503, code, detail).body
         self._seconds_max = seconds_max
         self._by_seconds = [
-            Response(503, body, PROBLEM_JSON, (retry_after(seconds),)) for seconds in range(2 * seconds_max + 1)
+            Response(503, body, PROBLEM_JSON, (retry_after(seconds),), code) for seconds in range(2 * seconds_max + 1)
         ]
 
     def after(self, seconds: float | None) -> Response:

@@ -30,14 +30,19 @@ class Router:
     def __init__(self, routes: Routes, patterns: Patterns) -> None:
         self._exact: dict[str, dict[str, Handler]] = {}
         self._patterns: dict[_Shape, dict[str, SegmentHandler]] = {}
+        self._listed: dict[_Shape, str] = {}
         for (method, path), handler in routes.items():
             self._exact.setdefault(path, {})[method] = handler
         for (method, path), segment_handler in patterns.items():
             self._patterns.setdefault(_shape(path), {})[method] = segment_handler
+            self._listed.setdefault(_shape(path), path)
         self._variable_places = {shape.index(None) for shape in self._patterns}
 
     def route(self, request: Request) -> Awaitable[Answer]:
-        """Set `request.path` and call the handler. Raises `InvalidParameter` if the path cannot be decoded."""
+        """Set `request.path` and `route`, and call the handler.
+
+        Raises `InvalidParameter` if the path cannot be decoded.
+        """
         request.path = path = ascii_text(_origin_form(request.raw_path), "the path")
         segments: tuple[str, ...] = ()
         if "%" in path:
@@ -47,17 +52,22 @@ class Router:
         exact = self._exact.get(path)
         if exact is not None:
             handler = exact.get(request.method) or exact.get(_same_as(request.method))
-            return handler(request) if handler else _constant(method_not_allowed(exact))
+            if handler is None:
+                return _constant(method_not_allowed(exact))
+            request.route = path
+            return handler(request)
         return self._route_pattern(request, segments or tuple(path.split("/")))
 
     def _route_pattern(self, request: Request, segments: tuple[str, ...]) -> Awaitable[Answer]:
         for place in self._variable_places:
             if place < len(segments) and segments[place] and "/" not in segments[place]:
-                methods = self._patterns.get((*segments[:place], None, *segments[place + 1 :]))
+                shape = (*segments[:place], None, *segments[place + 1 :])
+                methods = self._patterns.get(shape)
                 if methods is not None:
                     handler = methods.get(_same_as(request.method))
                     if handler is None:
                         return _constant(method_not_allowed(methods))
+                    request.route = self._listed[shape]
                     return handler(request, segments[place])
         return _constant(NOT_FOUND)
 

@@ -68,19 +68,21 @@ async def serve(
     tls: Tls | None = None,
     is_builtin: bool = True,
     listener: socket.socket | None = None,
+    connections: ConnectionSet | None = None,
 ) -> None:
     """Serve until `stop` is set, then answer what was accepted and return.
 
     `is_builtin`: plain connections are served by `flash.http.connection`, otherwise by Hypercorn behind the guard.
     `listener`: a socket from `listen` that other processes may accept from as well; without it a new one is bound to
-    `host` and `port`. Port 0 takes a free one. `on_listening` gets the address once connections are accepted.
+    `host` and `port`. Port 0 takes a free one. `connections`: where those that are
+    open are kept, under the same limits. `on_listening` gets the address once connections are accepted.
 
     After `stop` it takes at most `limits.drain_seconds` and about half a second, whatever the connections do.
     Raises `OperatorError`.
     """
     is_ours = listener is None
     listener = listener or listen(host, port)
-    connections = ConnectionSet(limits)
+    connections = connections or ConnectionSet(limits)
     config = _configure(connections, tls)
     # Processes that share a listener share its mode: `dup` of a blocking one would make all of them block for a moment.
     listener.setblocking(False)

@@ -8,11 +8,16 @@ from functools import partial
 import trio
 
 from flash.actors.inventory import InventoryActor, load_inventory
+from flash.actors.leader_counts import LeaderCounts
 from flash.actors.lease_elector import LeaseElector
+from flash.actors.led_terms import LedTerms
 from flash.actors.sale_scheduler import SLEEP_MAX_SECONDS, SaleScheduler
+from flash.board.identity import Identity
+from flash.board.publisher import BoardPublisher
 from flash.codes import digest_user
 from flash.config import Config
 from flash.errors import FlashError
+from flash.processes.inventory_status import InventoryParts, InventoryStatus
 from flash.processes.lifecycle import (
     Told,
     open_database,
@@ -32,6 +37,7 @@ from flash.stores.keys import Secrets, read_secrets
 from flash.stores.leases import Leases
 from flash.stores.postgres import Postgres
 from flash.stores.redis import ping
+from flash.stores.redis_link import RedisLink
 from flash.stores.schedule import SaleSchedule
 from flash.stores.terms import Terms
 
@@ -55,22 +61,31 @@ async def _run_inventory(config: Config, told: Told, manager: ServiceManager) ->
         open_link(config) as writer,
         open_link(config) as reader,
         open_link(config) as quiet_reader,
+        open_link(config) as board_link,
     ):
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
         terms = Terms(database, linger_seconds=config.request_timeout_seconds)
         purchase_server = PurchaseServer(
             secrets.deployment, reader, quiet_reader, writer, on_wake_up=lambda: elector.wake_up()
         )
+        parts = InventoryParts(
+            LeaderCounts(),
+            LedTerms(),
+            purchase_server,
+            databases=(database, scheduler_database),
+            links=(writer, reader, quiet_reader, board_link),
+        )
         elector = LeaseElector(
             Leases(secrets.deployment, lease_client, config.lease_seconds),
             list_wanted=partial(_list_wanted, terms),
-            lead=partial(_lead, config, secrets, terms, purchase_server),
+            lead=partial(_lead, config, secrets, terms, parts),
             on_release=purchase_server.notify,
             lease_seconds=config.lease_seconds,
             margin_seconds=config.lease_margin_seconds,
         )
         async with trio.open_nursery() as workers:
             workers.start_soon(_schedule, config, scheduler_database, purchase_server)
+            workers.start_soon(_publisher(secrets, board_link, parts).run)
             await wait_until("Redis", stop, lambda: ping(lease_client))  # the schedule does not
             await warn_of_eviction(lease_client, stop)
             workers.start_soon(purchase_server.run)
@@ -108,23 +123,35 @@ async def _list_wanted(terms: Terms) -> list[str]:
     return [messages.lease_key(sale_id) for sale_id in await terms.list_leadable()]
 
 
-async def _lead(config: Config, secrets: Secrets, terms: Terms, purchase_server: PurchaseServer, key: str) -> None:
+def _publisher(secrets: Secrets, link: RedisLink, parts: InventoryParts) -> BoardPublisher:
+    status = InventoryStatus(Identity.of_this_process("inventory"), parts)
+    return BoardPublisher(secrets.deployment, link, card=status.card, sample=status.sample, new_marks=status.new_marks)
+
+
+async def _lead(config: Config, secrets: Secrets, terms: Terms, parts: InventoryParts, key: str) -> None:
     """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
+    with parts.terms.leading(messages.sale_of_lease(key)):
+        await _lead_term(config, secrets, terms, parts, key)
+
+
+async def _lead_term(config: Config, secrets: Secrets, terms: Terms, parts: InventoryParts, key: str) -> None:
     digest = partial(digest_user, secrets.user_key)
     term, sale, now = await terms.begin_term(messages.sale_of_lease(key))
     inventory = await load_inventory(terms, term, sale, config.code_ttl_seconds, digest)
+    parts.terms.began(term)
     log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
     actor = InventoryActor(
         term,
         inventory,
         terms,
-        PublishingReplies(purchase_server, secrets.deployment, term, sale.sold),
+        PublishingReplies(parts.server, secrets.deployment, term, sale.sold),
         now=now,
         digest_user=digest,
         batch_max=config.purchase_batch_max,
         linger_seconds=config.request_timeout_seconds,
+        counts=parts.counts,
     )
-    with purchase_server.open(sale.id) as mailbox:
-        await purchase_server.notify()  # our reader may be blocked on the sales that it knew before
+    with parts.server.open(sale.id) as mailbox:
+        await parts.server.notify()  # our reader may be blocked on the sales that it knew before
         await actor.run(mailbox)
     log.info("done with sale %d: sold out", sale.id)

@@ -88,6 +88,12 @@ class PurchaseClient:
         self._entries: dict[Entry, None] = {}  # those that may still stand in an inbox, in order of `added_at`
         self._expiry = Expiry(_INBOX_MS)
         self._warn = ThrottledLogger(log)
+        self.vanished = 0
+        """Entries that were added again because they were gone."""
+
+    @property
+    def waiting(self) -> int:
+        return len(self._table)
 
     async def ask(self, command: Command) -> Outcome:
         """The leader's decision, durable if it is a sale.
@@ -261,6 +267,7 @@ class PurchaseClient:
             self._sender, *(("XRANGE", self._inbox(entry.sale_id), entry.id, entry.id) for entry in entries)
         )
         vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(here)]
+        self.vanished += len(vanished)
         await self._add([records for entry in vanished if (records := entry.sent())])
         self._forget(vanished)  # only now: if the adding failed, the next sweep finds them vanished again
 

@@ -73,6 +73,11 @@ class OpenInboxes:
         self._busy: dict[str, Inbox] = {}
         self._read_as_quiet: dict[str, Inbox] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Commands that were read and not taken by their actors yet."""
+        return sum(len(inbox.mailbox) for inbox in self._all.values())
+
     def add(self, inbox: Inbox, now: float) -> None:
         assert inbox.key not in self._all
         self._all[inbox.key] = inbox

@@ -71,6 +71,12 @@ class PurchaseServer:
         self._expiry = Expiry(_REPLY_STREAM_MS)
         self._warn = ThrottledLogger(log)
         self._warn_of_version = ThrottledLogger(log)
+        self.dead_letters = 0
+
+    @property
+    def waiting(self) -> int:
+        """Commands that were read and not taken by their actors yet."""
+        return self._inboxes.waiting
 
     @contextmanager
     def open(self, sale_id: SaleId) -> Iterator[Mailbox[Delivery]]:
@@ -194,6 +200,7 @@ class PurchaseServer:
             inbox.mailbox.put_nowait(Delivery(command, expires_at, number, batch.reply_to, entry))
 
     async def _move_to_dead_letters(self, inbox: Inbox, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+        self.dead_letters += 1
         key = messages.dead_letter_key(self._deployment, inbox.sale_id)
         await wrong_types.execute(
             self._writer,

@@ -7,6 +7,8 @@ sale says how it is now.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from flash.domain import Pause, SaleId
 from flash.stores.postgres import Postgres, Session
 
@@ -19,11 +21,12 @@ RETURNING paused_by, paused_at
 RESUME = """
 UPDATE sales SET paused_at = NULL, paused_by = NULL, paused_sold = NULL WHERE id = $1 RETURNING clock_timestamp()
 """
+LIST = "SELECT id, paused_by, paused_at FROM sales WHERE id = ANY($1) AND paused_at IS NOT NULL"
 RECORD = "INSERT INTO sale_pauses (sale_id, action, at, by, reason, sold) VALUES ($1, $2, $3, $4, $5, $6)"
 
 
 class Pauses:
-    """Repeating either changes and records nothing. Both raise `Unavailable` or `OutcomeUnknown`."""
+    """Repeating a change changes and records nothing. All raise `Unavailable` or `OutcomeUnknown`."""
 
     def __init__(self, database: Postgres) -> None:
         self._database = database
@@ -35,6 +38,11 @@ class Pauses:
     async def resume(self, sale_id: SaleId, by: str, reason: str) -> bool:
         """Sell again. Returns whether there is such a sale."""
         return await self._database.run(_resume, sale_id, by, reason)
+
+    async def list_paused(self, sale_ids: Collection[SaleId]) -> dict[SaleId, Pause]:
+        """Those of the sales that are paused now."""
+        rows = await self._database.fetch(LIST, list(sale_ids))
+        return {SaleId(row["id"]): Pause(row["paused_by"], row["paused_at"]) for row in rows}
 
 
 async def _pause(session: Session, sale_id: SaleId, by: str, reason: str) -> Pause | None:

@@ -43,6 +43,8 @@ class ConnectionPool(Generic[C]):
         self.timeout_seconds = timeout_seconds
         self.generation = 0
         """Rises when a connection is found silent or lost. One taken under a lower number is not used again."""
+        self.connects = 0
+        """How many connections were asked for, successful or not."""
         self.gate = Gate(connections_max, _WAITING_MAX, timeout_seconds)
         self._connect = connect
         self._is_usable = is_usable
@@ -68,6 +70,7 @@ class ConnectionPool(Generic[C]):
             if self._is_usable(connection):
                 return connection
             connection.terminate()
+        self.connects += 1
         return await self._connect(seconds)
 
     def give_back(self, connection: C, generation: int) -> None:

@@ -76,6 +76,11 @@ class Postgres:
             connections_max, timeout_seconds, connect=driver.connect, is_usable=driver.is_usable
         )
 
+    @property
+    def connects(self) -> int:
+        """How many connections were opened, or tried to be."""
+        return self._pool.connects
+
     def close(self) -> None:
         """End the connections that nobody uses. Closing them politely would wait for the server."""
         self._pool.terminate()

@@ -51,6 +51,8 @@ class RedisLink:
         self._turn = trio.Lock()
         self._stream: trio.abc.Stream | None = None
         self._reader = hiredis.Reader()
+        self.connects = 0
+        """How many connections were opened, or tried to be."""
 
     async def __aenter__(self) -> RedisLink:
         return self
@@ -112,6 +114,7 @@ class RedisLink:
             self._reader.feed(bytes(data))
 
     async def _connect(self) -> trio.abc.Stream:
+        self.connects += 1
         try:
             with trio.fail_after(self._timeout_seconds):
                 self._reader = hiredis.Reader()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from flash.actors.disk_space import DiskSpace, SheddingCheckouts
 from flash.actors.event_hub import EventHub
@@ -167,6 +168,11 @@ class FakeRedis:
     async def write(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+class FakeControlState:
+    async def state(self) -> dict[str, Any]:
+        return {"state": {"level": "ok"}}
 
 
 @dataclass

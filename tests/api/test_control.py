@@ -13,7 +13,7 @@ from flash.domain import Refusal, Refused
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.http.client_address import TrustedProxies, key_of
 from flash.http.message import Header, Request, Response
-from tests.api.fakes import CODE, CODES, FakePauses, FakeShop
+from tests.api.fakes import CODE, CODES, FakeControlState, FakePauses, FakeShop
 
 TOKEN = "a-token-of-32-characters-or-so-x"
 BEARER: Header = (b"authorization", b"Bearer " + TOKEN.encode())
@@ -24,7 +24,7 @@ class Room(FakeShop):
     def __init__(self) -> None:
         self.pauses = FakePauses()
         access = ControlAccess(TOKEN, key_of(TrustedProxies("")), is_tls=False)
-        super().__init__(control=ControlRoom(access, self.pauses))
+        super().__init__(control=ControlRoom(access, self.pauses, FakeControlState()))
 
     async def post(self, path: str, query: str = ANN, *headers: Header) -> tuple[int, dict[str, object]]:
         answer: Response = await self.request("POST", f"/control/sales/{path}?{query}", *(headers or (BEARER,)))
@@ -45,6 +45,14 @@ async def test_a_sale_is_paused_and_resumed_and_the_log_says_by_whom(caplog: pyt
     lines = [record.getMessage() for record in caplog.records if record.levelno == caplog_level]
     assert lines[0] == "sale 1 was paused by 'ann': a wrong picture"
     assert lines[-1] == "sale 1 was resumed by 'bob': mended"
+
+
+async def test_the_state_is_for_operators_only_and_never_kept() -> None:
+    room = Room()
+    assert (await room.request("GET", "/control/state")).status == 401
+    answer = await room.request("GET", "/control/state", BEARER)
+    assert (answer.status, answer.body) == (200, b'{"state":{"level":"ok"}}')
+    assert (b"cache-control", b"no-store") in answer.headers
 
 
 async def test_who_and_why_may_come_as_json() -> None:

@@ -12,7 +12,7 @@ from flash.api.control_access import SESSION_SECONDS, ControlAccess
 from flash.http.asgi import App
 from flash.http.client_address import TrustedProxies, key_of
 from flash.http.message import Header, Request, Response, json_response
-from tests.api.fakes import FakePauses, FakeShop
+from tests.api.fakes import FakeControlState, FakePauses, FakeShop
 
 TOKEN = "a-token-of-32-characters-or-so-x"
 BEARER: Header = (b"authorization", b"Bearer " + TOKEN.encode())
@@ -206,6 +206,6 @@ async def test_without_a_token_there_is_no_control_room() -> None:
 
 async def test_with_a_token_there_is_one() -> None:
     access = ControlAccess(TOKEN, key_of(TrustedProxies("")), is_tls=False)
-    shop = FakeShop(control=ControlRoom(access, FakePauses()))
+    shop = FakeShop(control=ControlRoom(access, FakePauses(), FakeControlState()))
     assert (await shop.request("POST", "/control/login", BEARER)).status == 204
     assert shop.app.reads_peers

@@ -9,7 +9,7 @@ from flash.api.control_access import ControlAccess
 from flash.errors import Unavailable
 from flash.http.asgi import App
 from flash.http.message import Header, Response
-from tests.api.fakes import FakePauses, FakeShop
+from tests.api.fakes import FakeControlState, FakePauses, FakeShop
 from tests.api.serving import open_client
 
 SHOP, OTHER = b"https://shop.example", b"https://other.example"
@@ -82,7 +82,7 @@ async def test_a_preflight_is_answered_for_listed_origins_only_and_asks_nobody()
 @pytest.mark.parametrize("origins", [["*"], [SHOP.decode()]])
 async def test_what_is_the_operators_is_shut_to_every_other_site(origins: list[str], target: str) -> None:
     access = ControlAccess("a-long-token-1234", lambda _: "x", is_tls=False)
-    shop = FakeShop(cors_origins=origins, control=ControlRoom(access, FakePauses()))
+    shop = FakeShop(cors_origins=origins, control=ControlRoom(access, FakePauses(), FakeControlState()))
     preflight = await shop.request("OPTIONS", target, (b"origin", SHOP), ASKS)
     assert preflight.status in (404, 405)
     for answer in (preflight, await shop.request("POST", target, (b"origin", SHOP))):

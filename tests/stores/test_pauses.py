@@ -128,3 +128,11 @@ async def test_a_pause_that_nobody_could_record_did_not_happen(postgres: str) ->
         (row,) = await run_sql(postgres, "SELECT paused_at FROM sales WHERE id = 1")
         assert row["paused_at"] is None
         assert await run_sql(postgres, "SELECT FROM sale_pauses") == []
+
+
+async def test_what_is_paused_is_listed(postgres: str) -> None:
+    async with opened(postgres) as stores:
+        assert await stores.pauses.list_paused([ONE]) == {}
+        pause = await stores.pauses.pause(ONE, "ann", "a wrong picture")
+        assert await stores.pauses.list_paused([ONE, SaleId(77)]) == {ONE: pause}
+        assert await stores.pauses.list_paused([]) == {}

@@ -1,0 +1,1 @@
+"""What the processes count, and how Prometheus gets to read it."""

@@ -1,0 +1,66 @@
+"""What an inventory process tells of itself: its card and samples for the status board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import trio
+
+from flash.actors.leader_counts import LeaderCounts
+from flash.actors.led_terms import LedTerms, TermEvent
+from flash.board.identity import Identity
+from flash.board.messages import Card, Led, Mark, Queue, Sample
+from flash.purchase_rpc.server import PurchaseServer
+from flash.stores.postgres import Postgres
+from flash.stores.redis_link import RedisLink
+
+_ONE_BY_ONE_MAX = 3
+"""More than so many events of a kind become one mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class InventoryParts:
+    """Those parts of an inventory process that know something worth telling."""
+
+    counts: LeaderCounts
+    terms: LedTerms
+    server: PurchaseServer
+    databases: tuple[Postgres, ...]
+    links: tuple[RedisLink, ...]
+
+
+class InventoryStatus:
+    def __init__(self, identity: Identity, parts: InventoryParts) -> None:
+        self._identity = identity
+        self._parts = parts
+        self._told_until = trio.current_time()
+
+    def card(self) -> Card:
+        now = trio.current_time()
+        led = [Led(sale_id, term.epoch, now - term.since) for sale_id, term in self._parts.terms.current.items()]
+        return self._identity.card([Queue("commands", self._parts.server.waiting, None)], {}, led)
+
+    def sample(self) -> Sample:
+        return Sample(self._identity.name, self._identity.age_seconds, sold=self._parts.counts.sold)
+
+    def new_marks(self) -> list[Mark]:
+        """The take-overs and failed terms since this was last called."""
+        events = [event for event in self._parts.terms.events if event.at > self._told_until]
+        self._told_until = max((event.at for event in events), default=self._told_until)
+        taken = [event for event in events if event.is_take_over]
+        failed = [event for event in events if event.reason is not None]
+        return [*self._marks("take_over", taken), *self._marks("term_failed", failed)]
+
+    def _marks(self, kind: str, events: Sequence[TermEvent]) -> list[Mark]:
+        now, who = trio.current_time(), f"{self._identity.host}:{self._identity.pid}"
+        if len(events) > _ONE_BY_ONE_MAX:
+            verb = "took over" if kind == "take_over" else "failed to lead"
+            return [Mark(now - events[0].at, kind, f"{who} {verb} {len(events)} sales")]
+        return [Mark(now - event.at, kind, _text(who, event)) for event in events]
+
+
+def _text(who: str, event: TermEvent) -> str:
+    if event.reason is None:
+        return f"{who} took over sale {event.sale_id}, epoch {event.epoch}"
+    return f"{who} failed to lead sale {event.sale_id}: {event.reason}"
