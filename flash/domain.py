@@ -260,6 +260,18 @@ class Pause:
 
 
 @value
+class RecordedPause:
+    """What an operator did: `action` is `pause` or `resume`, `sold` what the sale had sold by then."""
+
+    sale_id: SaleId
+    action: str
+    at: datetime
+    by: str
+    reason: str
+    sold: int
+
+
+@value
 class Term:
     """The right to decide for one sale until another term begins.
 

@@ -1,19 +1,21 @@
-"""The control room, for whoever `control_access` lets in.
+"""The control room: its page, its state, pausing and resuming a sale, and the record of that.
 
-GET /control/state, POST /control/sales/{id}/pause and /resume.
+All but the page, which shows nothing by itself, is for whoever `control_access` lets in.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from flash.api.control_access import ControlAccess
 from flash.api.control_state import ControlState, ControlStateHandlers
+from flash.api.pages import page_files
 from flash.api.problems import SALE_NOT_FOUND
-from flash.domain import Pause, SaleId
+from flash.domain import Pause, RecordedPause, SaleId
 from flash.http import parameters
 from flash.http.body_parameters import read_request
 from flash.http.message import Header, Request, Response, json_response
@@ -23,6 +25,8 @@ from flash.http.router import Patterns, Routes
 log = logging.getLogger(__name__)
 
 BY_MAX, REASON_MAX = 64, 500
+RECORDS_MAX = 50
+"""The latest pauses and ends of pauses are shown; all of them are in the database."""
 
 _NAMES = ("by", "reason")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -37,17 +41,24 @@ class PauseStore(Protocol):
         """Sell again. Returns whether there is such a sale."""
 
 
+class RecordedPauses(PauseStore, Protocol):
+    async def recorded(self, limit: int) -> Sequence[RecordedPause]:
+        """The latest pauses and their ends, newest first."""
+
+
 @dataclass(frozen=True, slots=True)
 class ControlRoom:
     """What an operator may see and do, and who is one."""
 
     access: ControlAccess
-    pauses: PauseStore
+    pauses: RecordedPauses
     state: ControlState
 
     def routes(self) -> Routes:
-        access = self.access
+        access, handlers = self.access, PauseHandlers(self.pauses)
         return {
+            ("GET", "/control"): page_files().handler("control/index.html"),
+            ("GET", "/control/pauses"): access.reading(handlers.recorded),
             ("POST", "/control/login"): access.log_in,
             ("POST", "/control/logout"): access.log_out,
             ("GET", "/control/state"): access.reading(ControlStateHandlers(self.state).state),
@@ -62,7 +73,7 @@ class ControlRoom:
 
 
 class PauseHandlers:
-    def __init__(self, pauses: PauseStore) -> None:
+    def __init__(self, pauses: RecordedPauses) -> None:
         self._pauses = pauses
 
     async def pause(self, request: Request, id_text: str) -> Response:
@@ -82,6 +93,22 @@ class PauseHandlers:
             return SALE_NOT_FOUND
         log.warning("sale %d was resumed by %r: %s", sale_id, by, reason)
         return _answer(sale_id, None)
+
+    async def recorded(self, request: Request) -> Response:
+        """Who paused and resumed which sale, when and why."""
+        records = await self._pauses.recorded(RECORDS_MAX)
+        return json_response(200, {"pauses": [_record_json(record) for record in records]}, (_NO_STORE,))
+
+
+def _record_json(record: RecordedPause) -> dict[str, object]:
+    return {
+        "sale_id": record.sale_id,
+        "action": record.action,
+        "at": record.at,
+        "by": record.by,
+        "reason": record.reason,
+        "sold": record.sold,
+    }
 
 
 def _answer(sale_id: SaleId, pause: Pause | None) -> Response:

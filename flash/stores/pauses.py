@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from flash.domain import Pause, SaleId
+from flash.domain import Pause, RecordedPause, SaleId
 from flash.stores.postgres import Postgres, Session
 
 # Two statements, so that the time is read when nobody can sell any more: purchases of before have an earlier one.
@@ -23,10 +23,11 @@ UPDATE sales SET paused_at = NULL, paused_by = NULL, paused_sold = NULL WHERE id
 """
 LIST = "SELECT id, paused_by, paused_at FROM sales WHERE id = ANY($1) AND paused_at IS NOT NULL"
 RECORD = "INSERT INTO sale_pauses (sale_id, action, at, by, reason, sold) VALUES ($1, $2, $3, $4, $5, $6)"
+RECORDED = "SELECT sale_id, action, at, by, reason, sold FROM sale_pauses ORDER BY id DESC LIMIT $1"
 
 
 class Pauses:
-    """Repeating a change changes and records nothing. All raise `Unavailable` or `OutcomeUnknown`."""
+    """Repeating a pause or its end changes and records nothing. All raise `Unavailable`; those two `OutcomeUnknown`."""
 
     def __init__(self, database: Postgres) -> None:
         self._database = database
@@ -43,6 +44,10 @@ class Pauses:
         """Those of the sales that are paused now."""
         rows = await self._database.fetch(LIST, list(sale_ids))
         return {SaleId(row["id"]): Pause(row["paused_by"], row["paused_at"]) for row in rows}
+
+    async def recorded(self, limit: int) -> list[RecordedPause]:
+        """The latest pauses and their ends, newest first."""
+        return [RecordedPause(*row) for row in await self._database.fetch(RECORDED, limit)]
 
 
 async def _pause(session: Session, sale_id: SaleId, by: str, reason: str) -> Pause | None:

@@ -27,6 +27,7 @@ from flash.domain import (
     Outcome,
     Pause,
     RecordedAttempt,
+    RecordedPause,
     Redemption,
     Refusal,
     Refused,
@@ -194,6 +195,12 @@ class FakePauses:
         self._note("resume", sale_id, by, reason)
         self.pause_in_force = None
         return sale_id == 1
+
+    async def recorded(self, limit: int) -> list[RecordedPause]:
+        if self.error is not None:
+            raise self.error
+        said = [RecordedPause(sale_id, action, NOON, by, reason, 7) for action, sale_id, by, reason in self.asked]
+        return said[::-1][:limit]
 
     def _note(self, action: str, sale_id: SaleId, by: str, reason: str) -> None:
         self.asked.append((action, sale_id, by, reason))

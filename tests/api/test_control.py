@@ -113,3 +113,31 @@ async def test_a_buyer_of_a_paused_sale_is_told_so_and_when_to_come_back() -> No
         assert (answer.status, orjson.loads(answer.body)["code"]) == (503, "paused")
         waits.add(int(dict(answer.headers)[b"retry-after"]))
     assert 5 <= min(waits) < max(waits) <= 9, "jittered, or all would come back together"
+
+
+# --- the page and the record ---
+
+
+async def test_the_page_needs_no_token_and_shows_nothing_by_itself() -> None:
+    answer = await Room().request("GET", "/control")
+    assert (answer.status, answer.content_type) == (200, b"text/html; charset=utf-8")
+    assert b"default-src 'none'" in dict(answer.headers)[b"content-security-policy"]
+
+
+@pytest.mark.parametrize("path", ["/control", "/control/pauses", "/control/sales/1/pause"])
+async def test_without_a_token_in_the_settings_there_is_no_control_room(path: str) -> None:
+    for method in ("GET", "POST"):
+        assert (await FakeShop().request(method, path, BEARER)).status == 404
+
+
+async def test_what_operators_did_can_be_read_newest_first() -> None:
+    room = Room()
+    await room.post("1/pause")
+    await room.post("1/resume", "by=bob&reason=mended")
+    answer = await room.request("GET", "/control/pauses", BEARER)
+    resumed, paused = orjson.loads(answer.body)["pauses"]
+    common = {"sale_id": 1, "at": "2026-01-01T12:00:00Z", "sold": 7}
+    assert paused == {**common, "action": "pause", "by": "ann", "reason": "a wrong picture"}
+    assert resumed == {**common, "action": "resume", "by": "bob", "reason": "mended"}
+    assert dict(answer.headers)[b"cache-control"] == b"no-store"
+    assert (await room.request("GET", "/control/pauses")).status == 401

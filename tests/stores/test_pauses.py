@@ -72,6 +72,10 @@ async def test_every_pause_and_its_end_are_recorded_with_who_why_when_and_what_w
             (1, "pause", "ann", "a wrong picture", 1),
             (1, "resume", "eve", "mended", 1),
         ]
+        assert [tuple(row) for row in rows[::-1]] == [
+            (r.sale_id, r.action, r.by, r.reason, r.sold) for r in await stores.pauses.recorded(10)
+        ]
+        assert [record.by for record in await stores.pauses.recorded(1)] == ["eve"]
         (times,) = await run_sql(postgres, "SELECT array_agg(at ORDER BY id) FROM sale_pauses")
         assert times[0][0] == pause.at < times[0][1]
         (sale,) = await run_sql(postgres, "SELECT paused_at, paused_by, paused_sold FROM sales WHERE id = 1")
