@@ -15,7 +15,20 @@ from flash.config import environment
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.local.procfile import PROJECT
 
-COMMANDS = ("up", "web", "inventory", "migrate", "keys", "audit", "config", "doctor", "completion")
+COMMANDS = (
+    "up",
+    "web",
+    "inventory",
+    "buy",
+    "top",
+    "crowd",
+    "migrate",
+    "keys",
+    "audit",
+    "config",
+    "doctor",
+    "completion",
+)
 
 
 CONSOLE_SCRIPT = "import sys; from flash.cli import main; sys.exit(main())"

@@ -121,6 +121,13 @@ def _address(config: Config, options: argparse.Namespace) -> Address:
     return replace(found, certificate=options.cacert) if options.cacert else found
 
 
+def top(config: Config, options: argparse.Namespace) -> int:
+    from flash.terminal.top import top as watching
+
+    address = _address(config, options)
+    return watching(address.url, address.certificate, config.control_token, is_once=options.once)
+
+
 def crowd(config: Config, options: argparse.Namespace) -> int:
     from flash.terminal.crowd import crowd as visiting
 

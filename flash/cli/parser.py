@@ -129,6 +129,15 @@ def _add_buyers(commands: Commands) -> None:
     buy.add_argument("--user", required=True, metavar="NAME", help="who buys: 1 to 64 characters")
     buy.add_argument("--id", type=_id, metavar="ITEM", help="the item, instead of a free one")
     _add_address(buy)
+    top = _command(
+        commands, "top", run.top, "watch a running service: its sales, how fast they sell, and its health",
+        "Show a service that runs, once a second until q or Ctrl-C; without a terminal, once. With the operator's\n"
+        "token also who leads each sale, how long purchases take, and every process.\n\n"
+        "settings: FLASH_DATA_DIR (of the `flash up` that runs here), or else PORT, FLASH_HOST and FLASH_TLS_CERT;\n"
+        "          FLASH_CONTROL_TOKEN, NO_COLOR",
+    )  # fmt: skip
+    top.add_argument("--once", action="store_true", help="show it once, on a terminal too")
+    _add_address(top)
     crowd = _command(
         commands, "crowd", run.crowd, "let made-up buyers buy, on this machine only",
         "Let made-up buyers visit a service on this machine until the command is stopped: a few requests a second,\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -102,6 +103,11 @@ class Conversations:
         """The open sales and the next one, newest first."""
         return _result(results.sales_of, (yield from self._ask(Send("GET", "/sales"))))
 
+    def latest_sales(self, limit: int) -> Conversation[tuple[datetime, tuple[Sale, ...]]]:
+        """The service's time, and its latest sales with the next one and those that are sold out, newest first."""
+        request = Send("GET", target("/sales", sold_out=True, limit=limit))
+        return _result(results.sales_and_time_of, (yield from self._ask(request)))
+
     def current_sale(self) -> Conversation[Sale]:
         return _result(results.sale_of, (yield from self._ask(Send("GET", "/sales/current"))))
 
@@ -126,6 +132,10 @@ class Conversations:
             return members
         assert answer is not None
         raise _error(answer)
+
+    def control_state(self, token: str) -> Conversation[Mapping[str, Any]]:
+        """What the operator's room shows, for whoever has its token (FLASH_CONTROL_TOKEN)."""
+        return (yield from self._ask(Send("GET", "/control/state", {"Authorization": f"Bearer {token}"})))
 
     def _ask(self, request: Send) -> Conversation[Mapping[str, Any]]:
         """The members of the 200. What goes wrong may be repeated as it is."""

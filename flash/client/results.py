@@ -81,5 +81,9 @@ def sales_of(members: Mapping[str, Any]) -> tuple[Sale, ...]:
     return tuple(map(sale_of, members["sales"]))
 
 
+def sales_and_time_of(members: Mapping[str, Any]) -> tuple[datetime, tuple[Sale, ...]]:
+    return _time(members["now"]), sales_of(members)
+
+
 def _time(text: str) -> datetime:
     return datetime.fromisoformat(text)

@@ -37,14 +37,16 @@ def noted(data_dir: Path, address: Address | None) -> Iterator[None]:
 
 
 def running_address(config: Config) -> Address:
-    """Of the `flash up` that runs here, with or without `--demo`; else where one with these settings would be."""
+    """Of the `flash up` that runs here, the younger if `--demo` runs as well; else where these settings say."""
+    found: dict[float, Address] = {}
     for place in (config.data_dir, demo_dir(config.data_dir)):
         data_dir = find_data_dir(replace(config, data_dir=place))
         if data_dir is not None and running_pid(data_dir) is not None:
             with contextlib.suppress(OSError, ValueError, KeyError):
-                noted = json.loads(_file(data_dir).read_text())
-                return Address(noted["url"], noted["certificate"] and Path(noted["certificate"]))
-    return address_of(config, config.port)
+                told = json.loads(_file(data_dir).read_text())
+                certificate = told["certificate"] and Path(told["certificate"])
+                found[_file(data_dir).stat().st_mtime] = Address(told["url"], certificate)
+    return found[max(found)] if found else address_of(config, config.port)
 
 
 def address_of(config: Config, port: int) -> Address:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from flash.local.address import Address, reachable
 from flash.local.embedded.store import Store
+from flash.local.found import demo_dir
 from flash.local.procfile import PROJECT
 from flash.local.style import Style
 
@@ -80,7 +81,8 @@ class Announcement:
 
     def _where_to_buy(self) -> str:
         """The options without which `flash buy` would not find us."""
-        if self._is_found() or self._addresses[0] == DEFAULT_URL:
+        usual = PROJECT / ".flash"
+        if self._is_in_project(usual, demo_dir(usual)) or self._addresses[0] == DEFAULT_URL:
             return ""
         trusted = f" --cacert {shlex.quote(str(self._certificate.absolute()))}" if self._certificate else ""
         return f" --url {shlex.quote(self._addresses[0])}{trusted}"
@@ -91,7 +93,10 @@ class Announcement:
 
     def _is_found(self) -> bool:
         """Whether our data directory is the one that commands find, wherever they are called from."""
-        return (PROJECT / "pyproject.toml").is_file() and self._data_dir == PROJECT / ".flash"
+        return self._is_in_project(PROJECT / ".flash")
+
+    def _is_in_project(self, *data_dirs: Path) -> bool:
+        return (PROJECT / "pyproject.toml").is_file() and self._data_dir in data_dirs
 
     def _get(self, port: int, path: str) -> bytes | None:
         """The body of a 200; None for anything else."""

@@ -23,6 +23,7 @@ from flash.client.retries import Retries
 from flash.config import environment
 from flash.errors import ConfigError
 from flash.local.style import Style, style_of
+from flash.terminal.printable import printable
 
 REFUSED = 3
 UNDECIDED = 4
@@ -61,37 +62,32 @@ def buy(url: str, user_id: str, item_id: int | None, *, certificate: Path | None
 
 def _lines(receipt: Receipt, url: str, style: Style) -> Iterator[str]:
     when = f"{receipt.purchased_at.astimezone():%F %T}"
-    yield f"{style.green('Bought')}  {style.bold(_printable(receipt.item.name))}"
+    yield f"{style.green('Bought')}  {style.bold(printable(receipt.item.name))}"
     yield f"  item     {receipt.item.id} of sale {receipt.sale_id}"
-    yield f"  buyer    {_printable(receipt.user_id)}"
+    yield f"  buyer    {printable(receipt.user_id)}"
     yield f"  when     {when}"
     yield f"  picture  {_join(url, receipt.item.image)}"
 
 
 def _join(url: str, path: str) -> str:
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}{_printable(path)}"
+    return f"{parts.scheme}://{parts.netloc}{printable(path)}"
 
 
 def _in_words(error: FlashClientError, url: str) -> str:
     if isinstance(error, Unreachable):
-        return f"nobody answers at {url} ({_printable(error.detail)}): start the service with `flash up`, or give --url"
+        return f"nobody answers at {url} ({printable(error.detail)}): start the service with `flash up`, or give --url"
     if isinstance(error, OutcomeUnknown):
         return (
             "it could not be found out whether that went through: ask for the receipt later, at "
             f"{url.rstrip('/')}/purchases/{error.purchase_code}"
         )
     if isinstance(error, UnexpectedAnswer):
-        return f"{url} does not answer as this service does ({_printable(error.detail)}): check --url, or its log"
-    return _WORDS.get(error.code) or f"{_printable(error.detail)} ({_printable(error.code)})"
+        return f"{url} does not answer as this service does ({printable(error.detail)}): check --url, or its log"
+    return _WORDS.get(error.code) or f"{printable(error.detail)} ({printable(error.code)})"
 
 
 def _exit_code(error: FlashClientError) -> int:
     if isinstance(error, (Refused, InvalidRequest)):
         return REFUSED
     return UNDECIDED if isinstance(error, (TryLater, OutcomeUnknown)) else 1
-
-
-def _printable(text: str) -> str:
-    """What came over the network must not steer the terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

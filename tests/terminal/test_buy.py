@@ -6,14 +6,12 @@ import http.server
 import re
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import trio
 
 from flash import catalog
 from flash.local.embedded import EmbeddedValkey
-from flash.local.ports import any_port
 from tests.client.test_clients import open_service
 from tests.test_cli import flash
 
@@ -78,13 +76,6 @@ def bought(postgres_of_module: str, valkey_of_module: EmbeddedValkey) -> dict[st
         return found
 
     return trio.run(run)
-
-
-def test_where_nothing_listens_it_says_what_to_start(tmp_path: Path) -> None:
-    port = any_port("127.0.0.1")
-    done = flash("buy", "--user", "me", PORT=str(port), FLASH_DATA_DIR=str(tmp_path))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"flash: nobody answers at http://localhost:{port} (Connection refused): start")
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""`flash top` of a real service: one snapshot for programs, a screen of its own on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from flash.config import environment
+from flash.local.embedded import EmbeddedValkey
+from flash.local.ports import any_port
+from flash.local.procfile import PROJECT
+from tests.client.test_clients import open_service
+from tests.test_cli import flash
+
+ENTER, LEAVE = b"\033[?1049h", b"\033[?1049l"
+
+
+async def test_it_shows_a_service_once_to_programs_and_on_a_screen_of_its_own_to_people(
+    postgres: str, valkey: EmbeddedValkey
+) -> None:
+    async with open_service(postgres, valkey.url) as address:
+        done = await trio.to_thread.run_sync(lambda: flash("top", "--url", address))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Selling. All stores fine.\n\n0 sold per second" in done.stdout
+        assert "\n     1  ────" in done.stdout
+        assert "\033" not in done.stdout
+        for how in ("q", "Ctrl-C"):
+            code, seen = await trio.to_thread.run_sync(on_a_terminal, address, how)
+            assert code == (0 if how == "q" else 130)
+            assert seen.count(ENTER) == seen.count(LEAVE) == 1
+            assert seen.index(ENTER) < seen.index(b"sold per second") < seen.index(LEAVE)
+            assert b"Traceback" not in seen
+
+
+def on_a_terminal(address: str, how: str) -> tuple[int, bytes]:
+    """The exit code, and all that was written to the terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "flash", "top", "--url", address]
+    env = environment(PYTHONPATH=str(PROJECT), TERM="xterm", COLUMNS="100", LINES="30")
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
+        os.close(theirs)
+        seen = b""
+        while b"sold per second" not in seen:
+            seen += os.read(ours, 4_096)
+        if how == "q":
+            os.write(ours, b"q")
+        else:
+            process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # that is how a terminal says that nobody writes any more
+            while piece := os.read(ours, 4_096):
+                seen += piece
+        code = process.wait(10)
+    os.close(ours)
+    return code, seen
+
+
+@pytest.mark.parametrize("command", ["top", "buy"])
+def test_where_nothing_listens_it_says_what_to_start(command: str, tmp_path: Path) -> None:
+    port = any_port("127.0.0.1")
+    arguments = ("--user", "me") if command == "buy" else ()
+    done = flash(command, *arguments, PORT=str(port), FLASH_DATA_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"flash: nobody answers at http://localhost:{port} (Connection refused): start")
