@@ -1,0 +1,40 @@
+"""The documents name only files, settings and records that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from flash.config import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+RECORDS = ROOT / "docs" / "decisions"
+
+# Named in a document, and no setting of the service: examples, shortened names, and what has gone.
+NO_SETTINGS = {"FLASH_WEB_PORT", "FLASH_DATABASE_CONNECTIONS_MAX"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_link_leads_to_a_file(document: Path) -> None:
+    missing = [link for link in LINK.findall(document.read_text()) if not (document.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "docs/operations.md", "docs/scaling.md"])
+def test_a_document_names_settings_that_there_are(name: str) -> None:
+    known = {variable for _, found in settings() for variable in (found.variable, found.file_variable)}
+    named = set(re.findall(r"\bFLASH_[A-Z][A-Z_]*[A-Z]\b(?!_)", (ROOT / name).read_text()))
+    assert named - known - NO_SETTINGS == set()
+
+
+def test_the_list_of_decisions_has_every_record() -> None:
+    listed = re.findall(r"(?m)^\| \[(\d{4})\]\((\S+)\) \| (.+) \|$", (RECORDS / "README.md").read_text())
+    records = sorted(RECORDS.glob("[0-9]*.md"))
+    titles = [re.fullmatch(r"# (\d{4}): (.+)", record.read_text().splitlines()[0]) for record in records]
+    assert [(title[1], record.name) for title, record in zip(titles, records, strict=True) if title] == [
+        (number, file) for number, file, _ in listed
+    ]
