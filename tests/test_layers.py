@@ -245,7 +245,7 @@ ONE_GUESS = [
     ("where a sale is opened", "flash/actors/sale_scheduler.py", r"\.prepare_sales\("),
     ("how a sale's row is made", "flash/stores/schedule.py", r"INSERT INTO sales"),
     ("how a purchase's answer is worded", "flash/api/purchase.py", r"Purchase successful"),
-    ("how to add an endpoint", "flash/api/routes.py", r'\("POST", "/checkout"\):'),
+    ("how to add an endpoint", "flash/api/routes.py", r'\("POST", "/checkout"\): limits'),
     ("how to add a setting", "flash/config.py", r'whole\("FLASH_SALE_SIZE"'),
     ("how to add a reason to refuse a purchase", "flash/domain.py", r"(?m)^class Refusal\("),
 ]

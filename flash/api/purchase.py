@@ -41,6 +41,8 @@ _PAUSED = TryLater("paused", "The operator has paused this sale; nothing was bou
 _PAUSED_SECONDS = 5
 """Nobody can say how long an operator needs. A buyer who asks so often is served soon after the sale is resumed."""
 
+SUCCESS = "Purchase successful"
+
 _NAMES = ("code",)
 
 _request_names = RequestNames()
@@ -86,7 +88,7 @@ class PurchaseHandlers:
         request_id = _request_id(request.header_values(b"idempotency-key"))
         match await self._purchases.ask(Command(code, request_id)):
             case Sold(purchase) | Repeated(purchase):
-                return json_response(200, {"message": "Purchase successful", **_receipt_json(code.sale_id, purchase)})
+                return json_response(200, {"message": SUCCESS, **_receipt_json(code.sale_id, purchase)})
             case Refused() as refused:
                 return _refused(code.sale_id, refused)
 

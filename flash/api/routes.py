@@ -15,6 +15,7 @@ from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.pages import PREFIX, page_files
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
+from flash.api.reference import openapi_file, problem_type
 from flash.api.sales import SaleHandlers, SaleStore
 from flash.api.signed_buyers import SignedBuyers
 from flash.http.asgi import App
@@ -24,6 +25,7 @@ from flash.http.router import Handler, SegmentHandler
 
 _OPERATORS = ("/control", "/metrics")
 """Never for the pages of other sites."""
+_DESCRIPTION = "/openapi.json"
 
 
 class ReadStore(SaleStore, ItemStore, Protocol):
@@ -73,6 +75,7 @@ def build_app(
         ("GET", "/livez"): health.livez,
         ("GET", "/readyz"): health.readyz,
         ("GET", "/catalog.json"): catalog.catalog,
+        ("GET", "/docs"): page_files().handler("docs/index.html"),
         **page_files().routes(PREFIX),
     }
     # `{…}` stands for the path segment that the handler gets.
@@ -83,10 +86,12 @@ def build_app(
         ("GET", "/catalog/{block}"): catalog.block,
         ("GET", "/items/{id}"): items.item,
         ("GET", "/items/{id}/image.svg"): items.image,
+        ("GET", "/problems/{code}"): problem_type,
     }
     if control is not None:
         routes |= control.routes()
         patterns |= control.patterns()
+    routes["GET", _DESCRIPTION] = openapi_file((*routes, *patterns, ("GET", _DESCRIPTION))).answer
     reads_peers = limits.addresses is not None or control is not None
     make = partial(CorsApp, cors_origins, _OPERATORS) if cors_origins else App
     return make(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers, counts=counts)

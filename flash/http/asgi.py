@@ -61,6 +61,8 @@ class App:
         self.draining = trio.Event()
         self.reads_peers = reads_peers
         self.counts = counts or RequestCounts()
+        self.routes = (*routes, *patterns)
+        """Method and path of all that is answered; `{…}` stands for a segment."""
         self._route = Router(routes, patterns).route
         self._body_seconds = body_seconds
         self._body_max_bytes = body_max_bytes

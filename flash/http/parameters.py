@@ -16,16 +16,25 @@ LIMIT_MAX = 1_000
 IDEMPOTENCY_KEY_MAX = 128
 
 # Listed by number and not by category: every version of Python refuses the same ids.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CONTROL = "\x00-\x1f\x7f-\x9f"
+_CONTROLS = re.compile(f"[{_CONTROL}\ud800-\udfff]")
 # With these, two ids look alike and are two buyers: soft hyphen, joiners and spaces of no width, marks that turn the
 # direction of text, invisible operators, interlinear marks, tags. Code points that are not assigned yet are accepted.
-_INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
-)
+_UNSEEN = "\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+_INVISIBLE = re.compile(f"[{_UNSEEN}\U000e0000-\U000e007f]")
 _NFC_SHRINKS_MAX = 4
 """Code points that one character of NFC may come from, at most: Unicode's own bound is 4."""
 _CANONICAL_NUMBER = re.compile("0|[1-9][0-9]{0,18}")
 _IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,%d}" % IDEMPOTENCY_KEY_MAX)
+
+
+def _class(characters: str) -> str:
+    return "".join([char if char == "-" else f"\\u{ord(char):04x}" for char in characters])
+
+
+USER_ID_PATTERN = f"^[^{_class(_CONTROL + _UNSEEN)}]+$"
+"""The same as a pattern that every regular expression engine understands. So it lacks the tags, beyond U+FFFF, and
+surrogates, which no UTF-8 has: without JavaScript's `u` flag they would stand for every emoji."""
 
 _HEX = "0123456789abcdefABCDEF"
 _OCTETS = {high + low: bytes([int(high + low, 16)]) for high in _HEX for low in _HEX}

@@ -26,6 +26,16 @@ class ProblemType:
         """Where the service explains it: the `type` of a problem, a reference that no other code has."""
         return f"/problems/{self.code}"
 
+    def as_json(self) -> dict[str, object]:
+        return {
+            "type": self.path,
+            "code": self.code,
+            "status": self.status,
+            "title": self.title,
+            "meaning": self.meaning,
+            "action": self.action,
+        }
+
 
 def _load() -> Mapping[str, ProblemType]:
     text = resources.files("flash.http").joinpath("problem_types.toml").read_text("utf-8")

@@ -21,7 +21,6 @@ CONTENT_SECURITY_POLICY = (
     b"font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _SECURITY: tuple[Header, ...] = (
-    (b"content-security-policy", CONTENT_SECURITY_POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"same-origin"),
 )
@@ -45,7 +44,9 @@ _GZIP_GAIN_MIN = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class StaticFile:
+    """One file, ready to be sent: as it is and compressed, with a tag for each."""
+
     plain: Response
     gzip: Response
     plain_unchanged: Response
@@ -67,7 +68,7 @@ class StaticFiles:
     """
 
     def __init__(self, root: Traversable) -> None:
-        self._files = {name: _load(name, file.read_bytes()) for name, file in _walk(root, "")}
+        self._files = {name: static_file(name, file.read_bytes()) for name, file in _walk(root, "")}
 
     def handler(self, name: str) -> Handler:
         """Answers with one file, such as a page that has an address of its own. Raises `KeyError`."""
@@ -87,18 +88,21 @@ def _walk(folder: Traversable, prefix: str) -> Iterator[tuple[str, Traversable]]
             yield f"{prefix}{entry.name}", entry
 
 
-def _load(name: str, body: bytes) -> _File:
+def static_file(
+    name: str, body: bytes, *, policy: bytes = CONTENT_SECURITY_POLICY, more: tuple[Header, ...] = ()
+) -> StaticFile:
+    """A file of that name, which says what type it has. `policy` is its Content-Security-Policy; `more` are headers."""
     content_type = _TYPES[name.rpartition(".")[2]]
     tag = blake2b(body, digest_size=9).hexdigest()
     lifetime = b"public, max-age=31536000, immutable" if _HASHED.search(name) else b"no-cache"
-    shared = ((b"cache-control", lifetime), VARY, *_SECURITY)
+    shared = ((b"cache-control", lifetime), VARY, (b"content-security-policy", policy), *_SECURITY, *more)
     plain = Response(200, body, content_type, ((b"etag", b'"%b"' % tag.encode()), *shared))
     small = compressed(body)
     if len(small) > len(body) * _GZIP_GAIN_MIN:
-        return _File(plain, plain, _unchanged(plain), _unchanged(plain))
+        return StaticFile(plain, plain, _unchanged(plain), _unchanged(plain))
     # A strong tag names the bytes that are sent, and these are others (RFC 9110, 8.8.1).
     zipped = Response(200, small, content_type, ((b"etag", b'"%b-gzip"' % tag.encode()), *shared, GZIP))
-    return _File(plain, zipped, _unchanged(plain), _unchanged(zipped))
+    return StaticFile(plain, zipped, _unchanged(plain), _unchanged(zipped))
 
 
 def _unchanged(response: Response) -> Response:

@@ -36,6 +36,7 @@ from flash.domain import (
 )
 from flash.errors import FlashError
 from flash.http.message import Header, Request, Response
+from tests.api import described
 from tests.codes import a_code
 
 CODES = Codes(CodeKeys({1: b"k" * KEY_BYTES}, 1, b"l" * KEY_BYTES))
@@ -209,7 +210,10 @@ class FakePauses:
 
 
 class FakeShop:
-    """The application as a web process builds it, with a fake behind every handler."""
+    """The application as a web process builds it, with a fake behind every handler.
+
+    Every answer must be as `flash/api/openapi` describes it.
+    """
 
     def __init__(
         self,
@@ -255,4 +259,5 @@ class FakeShop:
         path, _, query = target.encode().partition(b"?")
         answer = await self.app.respond(Request(method, "", path, query, list(headers)))
         assert isinstance(answer, Response)
+        described.check(method, target, answer)
         return answer
