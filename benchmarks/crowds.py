@@ -17,11 +17,11 @@ import trio
 from benchmarks.findings import GENERATOR, Measured, Table
 from benchmarks.load import Buyers, Plan, checkouts, read
 from benchmarks.machine import memory_bytes
-from benchmarks.oracle import USER_LIMIT, Oracle, open_database
+from benchmarks.oracle import USER_LIMIT, OpenSale, Oracle, open_database
 from benchmarks.processes import Cluster
 from benchmarks.progress import Progress
 
-_BOUGHT_MAX, _WEB_ROUNDS, _CLIENTS, _SAMPLE_SECONDS, _RECOVERY_SECONDS = 20_000, 3, 256, 0.5, 2.0
+BOUGHT_MAX, _WEB_ROUNDS, _CLIENTS, _SAMPLE_SECONDS, _RECOVERY_SECONDS = 20_000, 3, 256, 0.5, 2.0
 _READ_CLIENTS, _VISITS_PER_SECOND_MAX, _OVERLOAD_FACTOR, _LEADER_SECONDS = 32, 12_000, 10, 30.0
 _OPENING_SECONDS = 2.0
 """A sale beside reads takes up to a second to open."""
@@ -47,11 +47,16 @@ class Crowd:
     progress: Progress
 
     async def sell(self, clients: int, size: int, *, web: int | None = None) -> Measured:
-        """One sale of `size` items, of which at most 20,000 are asked for, by the first `web` web processes."""
-        opened, run = await self.oracle.open_sale(max(20, size)), secrets.token_hex(4)
-        cluster = replace(self.cluster, addresses=self.cluster.addresses[:web])
-        buyers = Buyers(checkouts(opened.items[:_BOUGHT_MAX], run), run)
-        found = await cluster.measure(f"{size:,} items, {clients:,} clients", Plan(buyers, cluster.addresses, clients))
+        """One sale of `size` items, bought by the first `web` web processes' clients."""
+        only = replace(self, cluster=replace(self.cluster, addresses=self.cluster.addresses[:web]))
+        return await only.buy(await self.oracle.open_sale(max(20, size)), clients)
+
+    async def buy(self, opened: OpenSale, clients: int) -> Measured:
+        """At most 20,000 items of a sale, each asked for once."""
+        run = secrets.token_hex(4)
+        buyers = Buyers(checkouts(opened.items[:BOUGHT_MAX], run), run)
+        title = f"{len(opened.items):,} items, {clients:,} clients"
+        found = await self.cluster.measure(title, Plan(buyers, self.cluster.addresses, clients))
         counts, untrue = await self.oracle.count(opened)
         if counts.purchases != found.sales or not found.load.is_finished:
             untrue.append(f"buyers heard of {found.sales} purchases, the database has {counts.purchases}")

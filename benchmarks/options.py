@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from flash.errors import OperatorError
 
-SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "cost")
+SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "viewers", "cost")
 Number = TypeVar("Number", int, float)
 
 DESCRIPTION = """\
@@ -38,6 +38,7 @@ class Options(argparse.Namespace):
     rate: float | None
     sections: tuple[str, ...]
     section_seconds: float
+    viewers: int
     beside: tuple[int, ...]
     against: Path | None
     ceiling_seconds: float
@@ -78,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rate", type=_number(float, 0.1, 1e6), metavar="R", help="also an open loop of R sales per second")
     add("--sections", type=_names, default=("sales", "idle"), metavar="S,S…", help=f"{','.join(SECTIONS)} (sales,idle)")
     add("--section-seconds", type=_number(float, 0.2, 600), default=5.0, metavar="S", help="of reads, overload (5)")
+    add("--viewers", type=_number(int, 1, 5_000), default=5_000, metavar="N", help="of the section viewers (5000)")
     add("--beside", type=_several(0, 10_000), default=(1, 100, 1_000), metavar="N,N…", help="cost: other open sales")
     add("--against", type=_tree, metavar="DIR", help="compare with the service of that checkout, which has a .venv")
     add("--ceiling-seconds", type=_number(float, 0.05, 60), default=2.0, metavar="S", help="for each ceiling (2)")

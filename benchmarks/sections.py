@@ -18,6 +18,7 @@ from benchmarks.options import Options
 from benchmarks.oracle import Oracle
 from benchmarks.processes import Cluster, Stores, call_in_child
 from benchmarks.progress import Progress
+from benchmarks.viewers import viewers_tables
 from flash.processes.child import Child
 from flash.testing.stores import private_directory
 
@@ -56,6 +57,9 @@ class Sections:
         if "overload" in options.sections:
             async with self._crowd() as crowd:
                 tables.append(await overload_table(crowd, clients, seconds))
+        if "viewers" in options.sections:
+            async with self._crowd() as crowd:
+                tables += await viewers_tables(crowd, options.viewers, options.size, clients)
         if options.against:
             tables.append(await compare(options, self._stores, options.against, self._progress))
         if "cost" in options.sections:  # last, because the sales that it opens stay open

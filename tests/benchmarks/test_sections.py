@@ -140,6 +140,18 @@ def test_a_tiny_run_of_the_crowds_has_every_row(short: Path) -> None:
     ]
 
 
+def test_a_tiny_run_with_viewers_says_what_they_cost_and_how_late_they_hear(short: Path) -> None:
+    options = ("--clients", "4", "--size", "100", "--viewers", "12")
+    buying, watching = measured(short, "--sections", "viewers", *options).values()
+    assert [row[0] for row in buying] == ["alone", "with viewers"]
+    assert all(row[1] > 0 for row in buying)
+    ((_, viewers, kept, _, _, _, megabytes, _, p50_ms, p99_ms, max_ms, lost),) = watching
+    assert (viewers, lost) == (12, 0)
+    assert kept > 0
+    assert megabytes > 0
+    assert 0 < p50_ms <= p99_ms <= max_ms < 5_000
+
+
 def test_another_checkout_is_measured_in_turn_with_this_one(short: Path, tmp_path: Path) -> None:
     """The other one is this one again, reached through links."""
     (tmp_path / ".venv/bin").mkdir(parents=True)
