@@ -20,7 +20,7 @@ SWEEP_SECONDS = 0.05
 """How late a passed deadline may be noticed."""
 
 
-_DESCRIPTORS_KEPT = 200
+DESCRIPTORS_KEPT = 200
 """Descriptors for everything but clients: stores, listeners, and those whom `accepting` has just taken or refuses.
 
 At most half of what the process may have.
@@ -89,4 +89,4 @@ def _descriptors_for_connections() -> int:
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         return sys.maxsize
-    return allowed - min(_DESCRIPTORS_KEPT, allowed // 2)
+    return allowed - min(DESCRIPTORS_KEPT, allowed // 2)

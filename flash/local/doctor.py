@@ -203,10 +203,11 @@ def _cross(ask: Callable[[], Awaitable[T]]) -> T | FlashError:
 
 
 def _open_files(config: Config) -> Iterator[Finding]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    """A web process raises the soft limit by itself."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = config.connections_max + _FILES_BESIDE_CONNECTIONS
-    if soft >= wanted or soft == resource.RLIM_INFINITY:
-        yield Finding("ok", "open files", f"{soft:,} allowed")
+    if hard >= wanted or hard == resource.RLIM_INFINITY:
+        yield Finding("ok", "open files", f"{wanted:,} are allowed for FLASH_CONNECTIONS_MAX")
     else:
-        text = f"{soft:,} allowed (at most {hard:,}), {wanted:,} wanted for FLASH_CONNECTIONS_MAX: ulimit -n {wanted}"
+        text = f"{hard:,} allowed, {wanted:,} wanted for FLASH_CONNECTIONS_MAX: ulimit -Hn {wanted}, or LimitNOFILE"
         yield Finding("warn", "open files", text)

@@ -26,6 +26,7 @@ from flash.processes.lifecycle import (
     wait_until,
     warn_of_eviction,
 )
+from flash.processes.open_files import allow_connections
 from flash.processes.service_manager import ServiceManager
 from flash.processes.supervisor import Supervisor
 from flash.processes.web_app import Run, Stores, build_web_app, tls_of
@@ -114,6 +115,7 @@ async def _pause(told: Told, seconds: float, closing: trio.Event) -> None:
 async def _serve(
     config: Config, told: Told, manager: ServiceManager, shared_listener: socket.socket | None = None
 ) -> None:
+    allow_connections(config.connections_max)
     tls = tls_of(config)
     stop, closing = told.stop, trio.Event()
 

@@ -233,4 +233,4 @@ async def test_both_servers_give_the_same_answer_to_the_byte(method: bytes, targ
 
 
 def test_what_is_accepted_beyond_the_cap_leaves_descriptors_to_the_stores() -> None:
-    assert connection_set._DESCRIPTORS_KEPT - accepting.ROUND_MAX - accepting._REFUSALS_MAX >= 50
+    assert connection_set.DESCRIPTORS_KEPT - accepting.ROUND_MAX - accepting._REFUSALS_MAX >= 50
