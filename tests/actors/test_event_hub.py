@@ -18,6 +18,7 @@ from flash.actors.event_hub import (
     RETRY_MS_MAX,
     RETRY_MS_MIN,
     TICK_SECONDS,
+    VIEWERS_A_TURN,
     EventHub,
 )
 from flash.actors.sale_events import ItemsSold, SaleAnnounced, SaleEvent, SaleOpened, SoldOut, State
@@ -290,7 +291,7 @@ async def test_buyers_have_their_turn_between_every_few_viewers(autojump_clock: 
 
         shop.sell(1)
         await buy()
-        assert max(told_at_once[1:]) <= 2 * 64, "who is first in a round of the scheduler is chance"
+        assert max(told_at_once[1:]) <= 2 * VIEWERS_A_TURN, "who is first in a round of the scheduler is chance"
         assert all(len(viewer.pieces) == 2 for viewer in viewers)
 
 
