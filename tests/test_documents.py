@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,11 @@ def test_the_list_of_decisions_has_every_record() -> None:
     assert [(title[1], record.name) for title, record in zip(titles, records, strict=True) if title] == [
         (number, file) for number, file, _ in listed
     ]
+
+
+def test_the_pictures_are_what_their_script_draws(tmp_path: Path) -> None:
+    pictures = ROOT / "docs" / "pictures"
+    subprocess.run([sys.executable, pictures / "draw.py", tmp_path], check=True)
+    drawn = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert len(drawn) == 2
+    assert drawn == {name: (pictures / name).read_text() for name in drawn}
