@@ -102,7 +102,7 @@ export function makePlot(holder, { series, scale, isLast, marks, onPoint }) {
   const plot = new uPlot(
     {
       ...size(),
-      padding: [8, 2, 0, 0],
+      padding: [14, 2, 0, 0],
       legend: { show: false },
       cursor: {
         y: false,

@@ -50,14 +50,12 @@ function saleRow(sale, now, onPause, onResume) {
   `;
 }
 
+/** One and the same button, before and after: the focus that a dialog gives back to it is not lost. */
 function saleButton(sale, onPause, onResume) {
-  return sale.paused
-    ? html`<button type="button" class="button small" aria-label=${sales.resumeLabel(sale.id)} @click=${() => onResume(sale)}>
-        ${sales.resume}
-      </button>`
-    : html`<button type="button" class="button small" aria-label=${sales.pauseLabel(sale.id)} @click=${() => onPause(sale)}>
-        ${sales.pause}
-      </button>`;
+  const [word, label, act] = sale.paused
+    ? [sales.resume, sales.resumeLabel(sale.id), onResume]
+    : [sales.pause, sales.pauseLabel(sale.id), onPause];
+  return html`<button type="button" class="button small" aria-label=${label} @click=${() => act(sale)}>${word}</button>`;
 }
 
 function leaderOf(sale, now) {
