@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import shutil
 import subprocess
@@ -70,3 +71,22 @@ def test_a_unit_allows_the_connections_that_the_service_takes() -> None:
     limit = re.search(r"(?m)^LimitNOFILE=(\d+)$", (UNITS / "flash-web@.service").read_text())
     assert limit is not None
     assert int(limit[1]) >= Config().connections_max + 200
+
+
+def test_honcho_export_makes_units_as_the_documents_say(tmp_path: Path) -> None:
+    pytest.importorskip("jinja2", reason="honcho[export] is not installed")
+    documents = (ROOT / "docs" / "operations.md").read_text()
+    commands = re.search(r"(?m)^(printf '%s\\n' \"PATH.*\n)(honcho export .*)$", documents)
+    assert commands is not None
+    write_env, export = commands.groups()
+    assert export.endswith(" /etc/systemd/system")
+    script = write_env + export.replace("-u flash", f"-u {getpass.getuser()}").replace("/etc/systemd/system", "units")
+    shutil.copy(ROOT / "Procfile", tmp_path)
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    subprocess.run(["sh", "-euc", script], cwd=tmp_path, env=environment(PATH=path), check=True)
+    units = tmp_path / "units"
+    services = sorted(unit.name for unit in units.glob("*.service"))
+    assert services == [f"flash-{kind}-{number}.service" for kind in ("inventory", "web") for number in (1, 2)]
+    assert "Environment=PORT=8081" in (units / "flash-web-2.service").read_text()
+    assert systemd_analyze(units, "verify", *(f"./{name}" for name in services), "./flash.target") == ""
