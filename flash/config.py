@@ -25,6 +25,7 @@ from flash.settings import (
     seconds,
     secret,
     setting,
+    share,
     strangers,
     text,
     token,
@@ -86,6 +87,8 @@ class Config:
         "auto",
         "text, or one JSON object a line; auto is text on a terminal and under honcho, JSON elsewhere",
     )
+
+    access_log: float = share("FLASH_ACCESS_LOG", "share of all requests that are logged, without codes and user ids")
 
     sale_period_seconds: int = whole("FLASH_SALE_PERIOD", 3600, 1, 86400, "seconds from one sale to the next")
     sale_size: int = whole("FLASH_SALE_SIZE", 10_000, 1, 1_000_000, "items in a sale")

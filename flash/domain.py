@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NewType, TypeVar, dataclass_transform
+
+from flash.correlation import UNCORRELATED, Correlation
 
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def value(cls: type[T]) -> type[T]:
     """A frozen dataclass with slots: the type checker refuses changes, and no instance pays for refusing them.
 
@@ -113,10 +115,14 @@ class RecordedAttempt:
 
 @value
 class Command:
-    """A buyer's request to redeem a code. The same `request_id` again is the same request."""
+    """A buyer's request to redeem a code. The same `request_id` again is the same request.
+
+    `correlation` is what logs and traces call it, and says nothing of what it is.
+    """
 
     code: Code
     request_id: RequestId
+    correlation: Correlation = field(default=UNCORRELATED, compare=False)
 
 
 @value

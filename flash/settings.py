@@ -138,6 +138,11 @@ def rate(variable: str, help: str) -> Any:
     return setting(variable, _number(float, 0, 1e6), "requests per second, 0 to 1,000,000", 0.0, help)
 
 
+def share(variable: str, help: str) -> Any:
+    """A part of the whole; 0, the default, is nothing."""
+    return setting(variable, _number(float, 0, 1), "a number from 0 to 1", 0.0, help)
+
+
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         parts = urlsplit(text)

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A module imports only from smaller numbers, or from its own. The longest prefix of its name counts.
 LAYERS = {
     "flash": 0,  # the package itself: nothing but its version
+    "flash.correlation": 0,
     "flash.domain": 0,
     "flash.errors": 0,
     "flash.shutdown": 0,
@@ -67,14 +68,15 @@ LAYERS = {
 }
 # What each of these imports of the others: exactly this, so that an arrow that is gone leaves the table too.
 IMPORTS = {
+    "domain": "correlation",
     "inventory": "domain",
     "codes": "domain",
-    "purchase_rpc.messages": "deployment domain purchase_rpc.payloads",
-    "purchase_rpc.payloads": "codes domain",
+    "purchase_rpc.messages": "correlation deployment domain purchase_rpc.payloads",
+    "purchase_rpc.payloads": "codes correlation domain",
     "sold_feed.messages": "deployment domain",
     "bridge": "errors",
     "telemetry": "errors",
-    "http": "errors metrics.counts",
+    "http": "correlation errors metrics.counts",
     "actors.mailbox": "errors",
     "actors.gate": "errors",
     "actors.admission": "actors.fair_shares domain errors",
@@ -84,7 +86,7 @@ IMPORTS = {
     "actors.shown_sale": "actors.sale_items domain sold_feed.messages",
     "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
     " actors.sale_events actors.shown_sale actors.sold_out_sales sold_feed.messages"
-    " codes domain errors inventory metrics.counts telemetry",
+    " codes correlation domain errors inventory metrics.counts telemetry",
     "board": "board.diagnosis board.history board.messages deployment domain errors metrics.counts purchase_rpc stores"
     " telemetry",
     "board.history": "board.messages metrics.counts",
@@ -107,7 +109,8 @@ IMPORTS = {
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
 }
 PURE = {
-    *("domain", "errors", "inventory", "codes", "catalog", "purchase_rpc.messages", "purchase_rpc.payloads"),
+    *("correlation", "domain", "errors", "inventory", "codes", "catalog"),
+    *("purchase_rpc.messages", "purchase_rpc.payloads"),
     *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
     *("actors.sold_out_sales", "actors.sale_events", "sold_feed.messages"),
     *("board.messages", "board.history", "board.diagnosis", "metrics.counts"),

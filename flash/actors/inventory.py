@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 import trio
 
 from flash.actors.batch_wait import BatchDuration
+from flash.actors.command_log import log_lost
 from flash.actors.leader_counts import LeaderCounts
 from flash.actors.mailbox import Mailbox
 from flash.domain import (
@@ -155,11 +156,18 @@ class InventoryActor(Generic[D]):
         answered_at = began_at + self._duration.seconds
         expired = [d for d in deliveries if d.expires_at <= answered_at]
         live = [d for d in deliveries if d.expires_at > answered_at] if expired else deliveries
-        outcomes = await self._decide([d.command for d in live]) if live else []
+        outcomes = await self._decide_or_say([d.command for d in live]) if live else []
         seconds = trio.current_time() - began_at
         self._duration.note(seconds)  # of nothing as well, or a slow batch would be the last one
         self._counts.note(outcomes, len(expired), seconds)
         await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
+
+    async def _decide_or_say(self, commands: Sequence[Command]) -> list[Outcome]:
+        try:
+            return await self._decide(commands)
+        except Exception:
+            log_lost(self._term.sale_id, commands)
+            raise
 
     async def _decide(self, commands: Sequence[Command]) -> list[Outcome]:
         """The outcomes of `commands`, which the database has confirmed. Raises what the store raises."""

@@ -86,7 +86,7 @@ class PurchaseHandlers:
         if code is None:
             return _INVALID_CODE
         request_id = _request_id(request.header_values(b"idempotency-key"))
-        match await self._purchases.ask(Command(code, request_id)):
+        match await self._purchases.ask(Command(code, request_id, request.correlation)):
             case Sold(purchase) | Repeated(purchase):
                 return json_response(200, {"message": SUCCESS, **_receipt_json(code.sale_id, purchase)})
             case Refused() as refused:

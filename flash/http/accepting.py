@@ -15,6 +15,7 @@ from trio.lowlevel import notify_closing, wait_readable
 
 from flash.http.connection import Application, Connection
 from flash.http.connection_set import ConnectionSet
+from flash.http.correlating import make_correlation
 from flash.http.encoder import encode
 from flash.http.limits import LINGER_SECONDS
 from flash.http.problems import OVERLOADED
@@ -68,7 +69,7 @@ class Acceptor:
         self._refusals += 1
         self._connections.refused += 1
         try:
-            connected.send(encode(OVERLOADED.after(None), is_head=False, closes=True))
+            connected.send(encode(OVERLOADED.after(None), is_head=False, closes=True, correlation=make_correlation()))
             connected.shutdown(socket.SHUT_WR)
             if self._refusals <= _REFUSALS_MAX:
                 await _discard_input(connected)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from types import MappingProxyType
@@ -18,9 +19,11 @@ from typing import Any
 
 import trio
 
+from flash.correlation import fields_of, headers_of
 from flash.errors import OutcomeUnknown, Overloaded, RateLimited, StorageFull, Unavailable
 from flash.http import problems
 from flash.http.body_parameters import UnsupportedMediaType
+from flash.http.correlating import correlate
 from flash.http.limits import BODY_MAX_BYTES
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
 from flash.http.parameters import InvalidParameter
@@ -31,6 +34,7 @@ from flash.http.stream_readers import QueueReader
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Respond = Callable[[Request], Awaitable[Answer]]
 
 BODY_PIECES_MAX = 2_048
 """64 KB in chunks of one byte would cost Hypercorn two seconds of CPU."""
@@ -64,6 +68,7 @@ class App:
         self.routes = (*routes, *patterns)
         """Method and path of all that is answered; `{…}` stands for a segment."""
         self._route = Router(routes, patterns).route
+        self.handle: Respond = self.respond
         self._body_seconds = body_seconds
         self._body_max_bytes = body_max_bytes
 
@@ -74,6 +79,10 @@ class App:
             await _lifespan(receive, send)
         else:
             await _reject_websocket(receive, send)
+
+    def observe(self, around: Callable[[Respond], Respond]) -> None:
+        """Have every request handled by what `around` makes of its handling, such as a log of all requests."""
+        self.handle = around(self.handle)
 
     async def respond(self, request: Request) -> Answer:
         """The answer to a request whose body has been dealt with. Raises nothing."""
@@ -101,7 +110,8 @@ class App:
             return problems.OUTCOME_UNKNOWN.after(error.retry_after_seconds)
         except Exception:
             # Not the whole path: it may hold somebody's code.
-            logger.exception("%s %s failed", request.method, "/".join(request.path.split("/")[:2]))
+            told_of = {"fields": fields_of(request.correlation)}
+            logger.exception("%s %s failed", request.method, "/".join(request.path.split("/")[:2]), extra=told_of)
             return problems.INTERNAL_ERROR
 
     async def stream(self, stream: Stream, scope: Message, receive: Receive, send: Send) -> None:
@@ -138,17 +148,18 @@ class App:
         is_http1 = scope["http_version"] != "2"
         rejection = None
         request = Request(scope["method"], "", scope["raw_path"], scope["query_string"], headers)
+        request.correlation = correlate(dict(headers))
         # The hot path, a request without a body, never calls `receive`. HTTP/2 need not announce a body.
         if _announces_body(headers) or not is_http1:
             rejection = await self._read_body(request, receive)
         if self.reads_peers and scope.get("client"):
             request.peer = scope["client"][0]
-        answer = rejection or await self.respond(request)
+        answer = rejection or await self.handle(request)
         if isinstance(answer, Stream):
-            await self.stream(answer, scope, receive, send)
+            await self.stream(replace(answer, headers=_told(answer, request)), scope, receive, send)
         else:
             closes = is_http1 and (self.draining.is_set() or rejection is not None)
-            await _send(send, answer, request.method, closes)
+            await _send(send, replace(answer, headers=_told(answer, request)), request.method, closes)
 
     async def _read_body(self, request: Request, receive: Receive) -> Response | None:
         """Read the body into `request`. Past a bound: the problem to answer with, before closing."""
@@ -169,6 +180,11 @@ class App:
                     return None
             return problems.BODY_TOO_LARGE
         return problems.BODY_TOO_SLOW
+
+
+def _told(answer: Answer, request: Request) -> tuple[Header, ...]:
+    """The headers of `answer`, and what logs and traces call its request."""
+    return *answer.headers, *headers_of(request.correlation)
 
 
 def _announces_body(headers: list[Header]) -> bool:

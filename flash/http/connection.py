@@ -20,6 +20,7 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from flash.http.asgi import App, Message, Receive, Send
 from flash.http.asgi_exchange import AsgiExchange
 from flash.http.connection_set import ConnectionSet
+from flash.http.correlating import correlate
 from flash.http.encoder import encode, encode_head
 from flash.http.limits import BODY_MAX_BYTES, DRAIN_GRACE_SECONDS, LINGER_SECONDS
 from flash.http.message import Stream
@@ -133,19 +134,21 @@ class Connection:
             return await self._answer_in_asgi(incoming, self._app)
         if self._peer is not None:
             incoming.request.peer = self._peer
-        answer = await self._direct.respond(incoming.request)
+        request = incoming.request
+        answer = await self._direct.handle(request)
         if isinstance(answer, Stream):
-            await self._stream(answer, is_head=incoming.request.method == "HEAD")
+            await self._stream(answer, encode_head(answer, request.correlation), is_head=request.method == "HEAD")
             return True
         closes = incoming.is_last or self._connections.is_draining
-        await self._send(encode(answer, is_head=incoming.request.method == "HEAD", closes=closes))
+        is_head = request.method == "HEAD"
+        await self._send(encode(answer, is_head=is_head, closes=closes, correlation=request.correlation))
         return closes
 
-    async def _stream(self, stream: Stream, *, is_head: bool) -> None:
+    async def _stream(self, stream: Stream, head: bytes, *, is_head: bool) -> None:
         if is_head or self._connections.is_draining:
-            return await self._send(encode_head(stream))
+            return await self._send(head)
         self._reader = reader = SocketReader(self._sock)
-        reader.write_nowait(encode_head(stream))
+        reader.write_nowait(head)
         try:
             stream.join(reader)
             await reader.serve(self._limits.send_seconds)
@@ -171,7 +174,9 @@ class Connection:
         except Exception:
             logger.exception("the application failed")
         if not exchange.has_begun:
-            await write(encode(INTERNAL_ERROR, is_head=incoming.request.method == "HEAD", closes=True))
+            request = incoming.request
+            is_head = request.method == "HEAD"
+            await write(encode(INTERNAL_ERROR, is_head=is_head, closes=True, correlation=request.correlation))
         return exchange.closes or not exchange.is_complete or lost.is_set()
 
     async def _wait_gone(self, lost: trio.Event) -> None:
@@ -205,7 +210,8 @@ class Connection:
     async def _reject(self, rejection: Rejection) -> None:
         self._connections.rejected += 1
         response = rejection_problem(rejection.status, rejection.reason)
-        await self._send(encode(response, is_head=False, closes=True))
+        correlation = correlate(dict(self._parser.headers))
+        await self._send(encode(response, is_head=False, closes=True, correlation=correlation))
         await self._finish(True)
 
     def _has_input(self) -> bool:

@@ -6,18 +6,19 @@ import time
 from collections.abc import Iterable
 from email.utils import formatdate
 
+from flash.correlation import Correlation, lines_of
 from flash.http.message import BODILESS, TITLES, Header, Response, Stream
 
 CLOSE_LINE = b"connection: close\r\n"
 
 
-def encode(response: Response, *, is_head: bool, closes: bool) -> bytes:
+def encode(response: Response, *, is_head: bool, closes: bool, correlation: Correlation) -> bytes:
     """The whole answer in one piece: a second send would cost a system call and a packet."""
     status = _STATUS_LINES.get(response.status) or status_line(response.status)
     extra = header_lines(response.headers) if response.headers else b""
-    close = CLOSE_LINE if closes else b""
+    last = lines_of(correlation) + CLOSE_LINE if closes else lines_of(correlation)
     if response.status in BODILESS:
-        return b"%b%b%b%b\r\n" % (status, date_line(), extra, close)
+        return b"%b%b%b%b\r\n" % (status, date_line(), extra, last)
     body = b"" if is_head else response.body
     return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b%b\r\n%b" % (
         status,
@@ -25,12 +26,12 @@ def encode(response: Response, *, is_head: bool, closes: bool) -> bytes:
         response.content_type,
         len(response.body),
         extra,
-        close,
+        last,
         body,
     )
 
 
-def encode_head(stream: Stream) -> bytes:
+def encode_head(stream: Stream, correlation: Correlation) -> bytes:
     """The head of a stream, whose body ends with the connection. Chunks would have to be made, and a process that dies
     in the middle would leave a broken answer: browsers report those as errors."""
     extra = header_lines(stream.headers)
@@ -39,7 +40,7 @@ def encode_head(stream: Stream) -> bytes:
         date_line(),
         stream.content_type,
         extra,
-        CLOSE_LINE,
+        lines_of(correlation) + CLOSE_LINE,
     )
 
 

@@ -28,11 +28,14 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, H11SendableEvent, LifespanState
 from hypercorn.utils import parse_socket_addr
 
+from flash.correlation import headers_of
 from flash.http.connection_set import ConnectionSet
+from flash.http.correlating import make_correlation
 from flash.http.limits import DRAIN_GRACE_SECONDS, LINGER_SECONDS
 from flash.http.raw_targets import escaped
 from flash.http.strict_h11 import StrictH11
 
+_CLOSE = (b"connection", b"close")
 _GONE = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
 
 ServePlain = Callable[[trio.SocketStream], Awaitable[None]]
@@ -226,6 +229,12 @@ class GuardedH11(H11Protocol):
                 http_version=request.http_version,
             )
         await super()._create_stream(request)
+
+    async def _send_error_response(self, status_code: int) -> None:
+        headers = [(b"content-length", b"0"), _CLOSE, *self.config.response_headers("h11")]
+        headers += headers_of(make_correlation())
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.EndOfMessage())
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         try:

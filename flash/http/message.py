@@ -13,6 +13,8 @@ from typing import ClassVar, Protocol
 
 import orjson
 
+from flash.correlation import UNCORRELATED, Correlation
+
 Header = tuple[bytes, bytes]
 
 JSON = b"application/json"
@@ -35,6 +37,7 @@ class Request:
     `path` has its percent-escapes undone. `raw_path` and `query` are as received. Header names are in lower case.
     `peer` is the address at the other end of the connection, if the application reads it and it is no unix socket.
     `route` is how the route that answers it is listed, once it has been found; empty if there is none.
+    `correlation` is what logs, traces and the answer's headers call it.
     """
 
     method: str
@@ -45,6 +48,7 @@ class Request:
     peer: str | None = None
     body: bytes = b""
     route: str = ""
+    correlation: Correlation = field(default=UNCORRELATED, compare=False)
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the header `name` (lower case), or None."""

@@ -17,6 +17,7 @@ from http import HTTPMethod
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
+from flash.http.correlating import correlate
 from flash.http.limits import HEAD_MAX_BYTES, HEADERS_MAX, URL_MAX_BYTES
 from flash.http.message import Header, Request
 from flash.http.raw_targets import escaped, runs
@@ -78,7 +79,13 @@ class RequestParser:
         self._llhttp = HttpRequestParser(self)
         self._target = b""
         self._is_in_target = False
+        self._headers: list[Header] = []
         self._incoming: Incoming
+
+    @property
+    def headers(self) -> list[Header]:
+        """Those of the request that is arriving, as far as they are here."""
+        return self._headers
 
     def feed(self, data: bytes) -> None:
         """Take at most `READ_BYTES`. Bad input raises nothing: it sets `rejection`."""
@@ -146,7 +153,7 @@ class RequestParser:
     def on_message_begin(self) -> None:
         self.phase = Phase.HEAD
         self._target = b""
-        self._headers: list[Header] = []
+        self._headers = []
         self._headers_size = self._headers_count = self._unfinished = 0
 
     def on_url(self, piece: bytes) -> None:
@@ -171,7 +178,7 @@ class RequestParser:
         assert method is not None
         path, _, query = self._target.partition(b"?")
         self._incoming = Incoming(
-            Request(method, "", path, query, self._headers),
+            Request(method, "", path, query, self._headers, correlation=correlate(fields)),
             version,
             version == "1.0" or not llhttp.should_keep_alive(),
         )
@@ -192,6 +199,7 @@ class RequestParser:
             self._incoming.request.body = b"".join(self._pieces)
         self.ready.append(self._incoming)
         self.phase = Phase.IDLE
+        self._headers = []
         self.awaits_continue = False
 
     def _check_head(self, version: str, method: str | None, fields: dict[bytes, bytes]) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+from flash.actors.command_log import LoggingReplies
 from flash.actors.inventory import InventoryActor, load_inventory
 from flash.actors.leader_counts import LeaderCounts
 from flash.actors.lease_elector import LeaseElector
@@ -144,7 +145,7 @@ async def _lead_term(config: Config, secrets: Secrets, terms: Terms, parts: Inve
         term,
         inventory,
         terms,
-        PublishingReplies(parts.server, secrets.deployment, term, sale.sold),
+        LoggingReplies(PublishingReplies(parts.server, secrets.deployment, term, sale.sold), sale.id),
         now=now,
         digest_user=digest,
         batch_max=config.purchase_batch_max,

@@ -36,6 +36,7 @@ from flash.http.rate_limit import RateLimit
 from flash.http.request_counts import RequestCounts
 from flash.http.server import Tls
 from flash.processes.lifecycle import unless_stopped, wait_until
+from flash.processes.observing import observe_requests
 from flash.processes.web_status import WebParts, board_publisher, control_state
 from flash.purchase_rpc.client import PurchaseClient
 from flash.sold_feed.subscriber import SoldSubscriber
@@ -146,6 +147,7 @@ async def build_web_app(
         buyers=None if config.user_key is None else SignedBuyers(config.user_key),
         counts=parts.requests,
     )
+    observe_requests(app, config)
     publisher = board_publisher(secrets.deployment, stores.board, parts)
     workers = (
         *(checkouts, redemptions, purchase_client, sold_out, view, subscriber, events),

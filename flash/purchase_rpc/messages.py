@@ -12,6 +12,9 @@ Every entry names the version of its payload in a field of its own. A process le
 and answers in the version in which it was asked, so that the processes of two releases can work side by side. A reply
 also lists the numbers that it answers in a plain field. Every later version must keep these fields and the seal: a web
 process that cannot read the payload can then still tell the askers at once that nobody knows.
+
+Within a version an entry may have fields that not every process knows: it verifies the seal over them, and ignores
+them. What logs and traces call the commands stands in such a field, and only if there is anything to say.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from flash import correlation
 from flash.deployment import Deployment
 from flash.domain import Outcome, SaleId
 from flash.purchase_rpc.payloads import CommandBatch, decode_commands, decode_outcomes, encode_commands, encode_outcomes
@@ -26,6 +30,7 @@ from flash.purchase_rpc.payloads import CommandBatch, decode_commands, decode_ou
 VERSION = 2
 """The payload version that this release reads and writes. Version 1 was release 0.1's, which sealed nothing."""
 COMMANDS_FIELD, OUTCOMES_FIELD, NUMBERS_FIELD, VERSION_FIELD, SEAL_FIELD = b"c", b"o", b"n", b"v", b"s"
+CORRELATIONS_FIELD = b"t"
 
 COMMAND, REPLY = b"command", b"reply"
 """The two directions."""
@@ -68,6 +73,8 @@ def sale_of_lease(key: str) -> SaleId:
 def command_entry(deployment: Deployment, sale_id: SaleId, batch: CommandBatch) -> Fields:
     """The entry for the inbox of `sale_id`."""
     fields = {VERSION_FIELD: _VERSION_TEXT, COMMANDS_FIELD: encode_commands(batch)}
+    if correlations := correlation.join([command.correlation for _, command in batch.commands]):
+        fields[CORRELATIONS_FIELD] = correlations
     return sealed(deployment, COMMAND, inbox_key(deployment, sale_id), fields)
 
 
@@ -83,7 +90,7 @@ def read_commands(deployment: Deployment, sale_id: SaleId, fields: Mapping[bytes
     """The batch of an entry whose version is `VERSION`. Raises `ValueError`."""
     if COMMANDS_FIELD not in fields:
         raise ValueError("an entry without commands")
-    batch = decode_commands(fields[COMMANDS_FIELD], sale_id)
+    batch = decode_commands(fields[COMMANDS_FIELD], sale_id, fields.get(CORRELATIONS_FIELD, b""))
     start, end = deployment.key("{web:"), "}:replies"
     if not (batch.reply_to.startswith(start) and batch.reply_to.endswith(end)):
         raise ValueError(f"{batch.reply_to!r} is not where a web process reads its replies")

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from flash.codes import PACKED_BYTES, pack, unpack
+from flash.correlation import split
 from flash.domain import (
     COMMAND_BATCH_MAX,
     COMMAND_LIFE_SECONDS_MAX,
@@ -69,8 +70,10 @@ def encode_commands(batch: CommandBatch) -> bytes:
     )
 
 
-def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
-    """Raises `ValueError` for anything that is not a batch of commands for this sale.
+def decode_commands(payload: bytes, sale_id: SaleId, correlations: bytes = b"") -> CommandBatch:
+    """`correlations`: what logs and traces call the commands, if anything.
+
+    Raises `ValueError` for anything that is not a batch of commands for this sale.
 
     What a store would refuse must be refused here. Past this point it would stop each leader of the sale in turn.
     """
@@ -81,8 +84,10 @@ def decode_commands(payload: bytes, sale_id: SaleId) -> CommandBatch:
             raise ValueError(f"{len(numbers)} commands with {len(packed)} bytes of codes")
         codes = [unpack(packed[at : at + PACKED_BYTES]) for at in range(0, len(packed), PACKED_BYTES)]
         commands = [
-            (_int(number), Command(code, RequestId(_storable(request_id))))
-            for number, code, request_id in zip(numbers, codes, request_ids, strict=True)
+            (_int(number), Command(code, RequestId(_storable(request_id)), correlation))
+            for number, code, request_id, correlation in zip(
+                numbers, codes, request_ids, split(correlations, len(numbers)), strict=True
+            )
         ]
         batch = CommandBatch(_str(reply_to), _int(ttl_ms), _int(end_ms), commands)
     except (TypeError, ValueError) as error:

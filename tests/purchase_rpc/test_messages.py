@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flash.codes import pack
+from flash.correlation import UNCORRELATED, correlation
 from flash.domain import (
     COMMAND_LIFE_SECONDS_MAX,
     CheckoutId,
@@ -42,6 +43,7 @@ PURCHASE = Purchase(
     CheckoutId(5), RequestId("key:ä"), ItemId(7), UserId("bób"), 3, datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 )
 COMMAND = Command(a_code(5, sale=9), RequestId("auto:x"))
+PARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 KEY = messages.reply_key(DEPLOYMENT, "a")
 BATCH = CommandBatch(KEY, 5000, 1_700_000_005_000, [(1, COMMAND), (2, COMMAND)])
 
@@ -49,6 +51,41 @@ BATCH = CommandBatch(KEY, 5000, 1_700_000_005_000, [(1, COMMAND), (2, COMMAND)])
 def test_commands_arrive_as_they_were_sent() -> None:
     fields = messages.command_entry(DEPLOYMENT, SaleId(9), BATCH)
     assert messages.command_version(DEPLOYMENT, SaleId(9), fields) == messages.VERSION
+    assert messages.read_commands(DEPLOYMENT, SaleId(9), fields) == BATCH
+
+
+def test_what_logs_and_traces_call_the_commands_arrives_too() -> None:
+    names = [correlation(b"req-1", PARENT), UNCORRELATED]
+    commands = [(n, Command(COMMAND.code, COMMAND.request_id, name)) for n, name in enumerate(names)]
+    fields = messages.command_entry(DEPLOYMENT, SaleId(9), CommandBatch(KEY, 5000, 1_700_000_005_000, commands))
+    batch = messages.read_commands(DEPLOYMENT, SaleId(9), fields)
+    assert [command.correlation for _, command in batch.commands] == names
+    with pytest.raises(ValueError, match="seal"):
+        messages.command_version(DEPLOYMENT, SaleId(9), fields | {messages.CORRELATIONS_FIELD: b"x"})
+
+
+def test_a_process_of_the_release_before_reads_an_entry_with_them_and_this_one_an_entry_without() -> None:
+    """That release verified the seal over all fields of an entry, known or not, and read the one with the commands."""
+    named = Command(COMMAND.code, COMMAND.request_id, correlation(b"req-1", PARENT))
+    ours = messages.command_entry(DEPLOYMENT, SaleId(9), CommandBatch(KEY, 5000, 1_700_000_005_000, [(1, named)]))
+    assert set(ours) == {b"v", b"c", b"s", b"t"}
+    assert ours[b"v"] == b"2"
+    parts = [b"command", messages.inbox_key(DEPLOYMENT, SaleId(9)).encode()]
+    for name in sorted(set(ours) - {b"s"}):
+        parts += (name, ours[name])
+    assert DEPLOYMENT.is_sealed(ours[b"s"], *parts)
+    assert len(orjson.loads(ours[b"c"])) == 6, "what it unpacks"
+    theirs = messages.sealed(
+        DEPLOYMENT, messages.COMMAND, messages.inbox_key(DEPLOYMENT, SaleId(9)), {b"v": b"2", b"c": ours[b"c"]}
+    )
+    assert messages.command_version(DEPLOYMENT, SaleId(9), theirs) == messages.VERSION
+    ((_, command),) = messages.read_commands(DEPLOYMENT, SaleId(9), theirs).commands
+    assert (command, command.correlation) == (named, UNCORRELATED)
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"\n\n\n", b"\xff", b"\0", b"a b c d"])
+def test_names_that_cannot_be_read_cost_no_purchase(text: bytes) -> None:
+    fields = messages.command_entry(DEPLOYMENT, SaleId(9), BATCH) | {messages.CORRELATIONS_FIELD: text}
     assert messages.read_commands(DEPLOYMENT, SaleId(9), fields) == BATCH
 
 
