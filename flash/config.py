@@ -88,6 +88,13 @@ class Config:
         "text, or one JSON object a line; auto is text on a terminal and under honcho, JSON elsewhere",
     )
 
+    traces: str = setting(
+        "FLASH_TRACES",
+        one_of("off", "otlp"),
+        "off or otlp",
+        "off",
+        "send OpenTelemetry spans by OTLP, as the OTEL_… variables say; needs flash[otel]",
+    )
     access_log: float = share("FLASH_ACCESS_LOG", "share of all requests that are logged, without codes and user ids")
 
     sale_period_seconds: int = whole("FLASH_SALE_PERIOD", 3600, 1, 86400, "seconds from one sale to the next")

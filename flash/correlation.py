@@ -47,6 +47,12 @@ def read_traceparent(value: bytes) -> bytes | None:
     return known
 
 
+def with_traceparent(found: Correlation, traceparent: bytes) -> Correlation:
+    """`found` at another place of its trace."""
+    name, _, rest = found.partition(b" ")
+    return Correlation(b"%b %b%b" % (name, traceparent, rest[_TRACEPARENT_BYTES:]))
+
+
 def x_request_id_of(found: Correlation) -> bytes:
     return found.partition(b" ")[0]
 

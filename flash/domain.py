@@ -95,6 +95,7 @@ class Attempt:
 
     user_id: UserId
     item_id: ItemId
+    correlation: Correlation = field(default=UNCORRELATED, compare=False)
 
 
 @value
@@ -102,6 +103,7 @@ class MalformedAttempt:
     """A call of POST /checkout that could not be read. `query` is its query string as it came, cut short."""
 
     query: bytes
+    correlation: Correlation = field(default=UNCORRELATED, compare=False)
 
 
 @value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import timeit
-from pathlib import Path
 
 import pytest
 
@@ -120,9 +119,3 @@ def test_making_one_is_cheap() -> None:
     fields = {b"host": b"h", b"accept": b"*/*"}
     seconds = min(timeit.repeat(lambda: lines_of(correlate(fields)), number=1_000, repeat=50)) / 1_000
     assert seconds < 4e-6, "0.7 µs on an idle machine"
-
-
-def test_no_module_that_serves_buyers_imports_opentelemetry() -> None:
-    flash = Path(__file__).resolve().parent.parent / "flash"
-    naming = {path.relative_to(flash).as_posix() for path in flash.rglob("*.py") if "opentelemetry" in path.read_text()}
-    assert naming <= {"telemetry/spans.py", "config.py", "processes/observing.py"}

@@ -99,8 +99,8 @@ IMPORTS = {
     "api": "actors.sale_events catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api board board.messages bridge codes config"
-    " deployment domain errors http metrics.counts purchase_rpc purchase_rpc.messages shutdown sold_feed stores"
-    " telemetry",
+    " correlation deployment domain errors http metrics.counts purchase_rpc purchase_rpc.messages shutdown sold_feed"
+    " stores telemetry",
     "local": "bridge config errors http processes settings shutdown stores telemetry",
     "terminal": "client config errors local",
     "cli": "audit bridge config errors local processes stores terminal",
@@ -211,6 +211,7 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
             },
         ),
         ("hypercorn", {"flash.http.hypercorn_guard", "flash.http.server", "benchmarks.baseline"}),
+        ("opentelemetry", {"flash.processes.spans"}),
         ("honcho", {"flash.local.procfile"}),
         ("httpx", {"flash.client.httpx_clients"}),
         ("anyio", {"flash.client.httpx_clients"}),

@@ -9,7 +9,7 @@ leader that was deposed would go on refusing.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
@@ -60,6 +60,9 @@ D = TypeVar("D", bound=Delivered)
 D_contra = TypeVar("D_contra", bound=Delivered, contravariant=True)
 
 
+Serve = Callable[[Sequence[D]], Awaitable[None]]
+
+
 class TermStore(Protocol):
     async def confirm(
         self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
@@ -106,6 +109,7 @@ class InventoryActor(Generic[D]):
 
     `digest_user`: what stands for a user in a code. `linger_seconds`: how long the leader of a sold-out sale stays to
     answer the commands already under way. `counts` are those of all sales that this host leads.
+    answer the commands already under way. `around`: what is done with a batch is done by what it makes of it.
     """
 
     def __init__(
@@ -120,6 +124,7 @@ class InventoryActor(Generic[D]):
         batch_max: int,
         linger_seconds: float,
         counts: LeaderCounts | None = None,
+        around: Callable[[Serve[D]], Serve[D]] | None = None,
     ) -> None:
         self._term = term
         self._inventory = inventory
@@ -129,6 +134,7 @@ class InventoryActor(Generic[D]):
         self._batch_max = batch_max
         self._linger_seconds = linger_seconds
         self._duration = BatchDuration()
+        self._serve_batch: Serve[D] = self._serve if around is None else around(self._serve)
         self._warn = ThrottledLogger(log)
         self._counts = counts or LeaderCounts()
         self._set_clock(now)
@@ -139,7 +145,7 @@ class InventoryActor(Generic[D]):
             # The batch in flight is finished even when we are stopped, since its buyers would only hear 503 otherwise.
             # The fence makes that safe even when we no longer lead, and the stores bound it in time.
             with trio.CancelScope(shield=True):
-                await self._serve(deliveries)
+                await self._serve_batch(deliveries)
 
     async def _take(self, mailbox: Mailbox[D]) -> list[D]:
         if self._inventory.remaining:

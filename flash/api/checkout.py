@@ -35,7 +35,7 @@ class CheckoutHandlers:
     async def check_out(self, request: Request) -> Response:
         try:
             user, item = read_request(request, _NAMES) if request.body else read_params(request.query, _NAMES)
-            attempt = Attempt(UserId(parameters.user_id(user)), ItemId(parameters.item_id(item)))
+            attempt = Attempt(UserId(parameters.user_id(user)), ItemId(parameters.item_id(item)), request.correlation)
         except (InvalidParameter, UnsupportedMediaType):
             await self._checkouts.ask(_malformed(request))
             raise
@@ -62,7 +62,7 @@ class CheckoutHandlers:
 def _malformed(request: Request) -> MalformedAttempt:
     """The query as it came, and behind a line feed, which no query has, the body."""
     given = request.query + b"\n" + request.body if request.body else request.query
-    return MalformedAttempt(given[:_QUERY_BYTES_MAX])
+    return MalformedAttempt(given[:_QUERY_BYTES_MAX], request.correlation)
 
 
 def _sale_not_open(seconds: float) -> Response:

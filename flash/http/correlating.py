@@ -19,6 +19,13 @@ from flash.correlation import (
     traceparent_of,
     x_request_id_of,
 )
+from flash.http.message import Request
+
+
+def traceparent_given(request: Request) -> list[bytes]:
+    """The `traceparent` that the client sent, if it is well formed."""
+    given = read_traceparent(request.header(b"traceparent") or b"")
+    return [] if given is None else [given]
 
 
 class Correlations:

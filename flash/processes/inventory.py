@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -29,6 +30,7 @@ from flash.processes.lifecycle import (
     wait_until,
     warn_of_eviction,
 )
+from flash.processes.observing import open_spans
 from flash.processes.service_manager import ServiceManager
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.server import PurchaseServer
@@ -41,6 +43,9 @@ from flash.stores.redis import ping
 from flash.stores.redis_link import RedisLink
 from flash.stores.schedule import SaleSchedule
 from flash.stores.terms import Terms
+
+if TYPE_CHECKING:
+    from flash.processes.spans import Spans
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +68,7 @@ async def _run_inventory(config: Config, told: Told, manager: ServiceManager) ->
         open_link(config) as reader,
         open_link(config) as quiet_reader,
         open_link(config) as board_link,
+        open_spans(config, "inventory") as spans,
     ):
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
         terms = Terms(database, linger_seconds=config.request_timeout_seconds)
@@ -79,7 +85,7 @@ async def _run_inventory(config: Config, told: Told, manager: ServiceManager) ->
         elector = LeaseElector(
             Leases(secrets.deployment, lease_client, config.lease_seconds),
             list_wanted=partial(_list_wanted, terms),
-            lead=partial(_lead, config, secrets, terms, parts),
+            lead=partial(_lead, config, secrets, terms, parts, spans),
             on_release=purchase_server.notify,
             lease_seconds=config.lease_seconds,
             margin_seconds=config.lease_margin_seconds,
@@ -129,13 +135,17 @@ def _publisher(secrets: Secrets, link: RedisLink, parts: InventoryParts) -> Boar
     return BoardPublisher(secrets.deployment, link, card=status.card, sample=status.sample, new_marks=status.new_marks)
 
 
-async def _lead(config: Config, secrets: Secrets, terms: Terms, parts: InventoryParts, key: str) -> None:
+async def _lead(
+    config: Config, secrets: Secrets, terms: Terms, parts: InventoryParts, spans: Spans | None, key: str
+) -> None:
     """Do what the lease `key` entitles to, until cancelled or there is nothing left to do."""
     with parts.terms.leading(messages.sale_of_lease(key)):
-        await _lead_term(config, secrets, terms, parts, key)
+        await _lead_term(config, secrets, terms, parts, spans, key)
 
 
-async def _lead_term(config: Config, secrets: Secrets, terms: Terms, parts: InventoryParts, key: str) -> None:
+async def _lead_term(
+    config: Config, secrets: Secrets, terms: Terms, parts: InventoryParts, spans: Spans | None, key: str
+) -> None:
     digest = partial(digest_user, secrets.user_key)
     term, sale, now = await terms.begin_term(messages.sale_of_lease(key))
     inventory = await load_inventory(terms, term, sale, config.code_ttl_seconds, digest)
@@ -151,6 +161,7 @@ async def _lead_term(config: Config, secrets: Secrets, terms: Terms, parts: Inve
         batch_max=config.purchase_batch_max,
         linger_seconds=config.request_timeout_seconds,
         counts=parts.counts,
+        around=None if spans is None else spans.batches(sale.id),
     )
     with parts.server.open(sale.id) as mailbox:
         await parts.server.notify()  # our reader may be blocked on the sales that it knew before

@@ -26,6 +26,7 @@ from flash.processes.lifecycle import (
     wait_until,
     warn_of_eviction,
 )
+from flash.processes.observing import open_spans
 from flash.processes.open_files import allow_connections
 from flash.processes.service_manager import ServiceManager
 from flash.processes.supervisor import Supervisor
@@ -133,6 +134,7 @@ async def _serve(
         open_link(config) as health_link,
         open_link(config) as feed,
         open_link(config) as board_link,
+        open_spans(config, "web") as spans,
     ):
         await warn_of_eviction(redis, stop)
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
@@ -140,7 +142,7 @@ async def _serve(
         stores = Stores(
             database, health_database, control_database, sender, listener, health_link, feed, board_link, secrets
         )
-        app, runs = await build_web_app(config, stop, stores, connections)
+        app, runs = await build_web_app(config, stop, stores, connections, spans)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_pause, told, config.prestop_seconds, closing)
             nursery.start_soon(_work, runs, closing, config.drain_seconds * WORK_SHARE_OF_DRAIN)

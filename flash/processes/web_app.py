@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -49,6 +50,9 @@ from flash.stores.postgres import Postgres
 from flash.stores.redis_link import RedisLink, write_probe
 from flash.stores.sales import Sales
 
+if TYPE_CHECKING:
+    from flash.processes.spans import Spans
+
 Run = Callable[[], Awaitable[None]]
 
 _REDEMPTION_BATCH_MAX = 500
@@ -70,7 +74,7 @@ class Stores:
 
 
 async def build_web_app(
-    config: Config, stop: trio.Event, stores: Stores, connections: ConnectionSet
+    config: Config, stop: trio.Event, stores: Stores, connections: ConnectionSet, spans: Spans | None
 ) -> tuple[App, Sequence[Run]]:
     """The application, and the workers that it asks."""
     database, secrets = stores.database, stores.secrets
@@ -83,7 +87,7 @@ async def build_web_app(
     sales = Sales(database)
     checkouts: Batcher[Attempt | MalformedAttempt, RecordedAttempt] = Batcher(
         "checkouts",
-        store.record_attempts,
+        store.record_attempts if spans is None else spans.checkouts(store.record_attempts),
         waiting_max=config.checkout_waiting_max,
         batch_max=config.checkout_batch_max,
         workers=config.checkout_workers,
@@ -98,7 +102,7 @@ async def build_web_app(
         wait_max_seconds=config.admission_wait_seconds,
     )
     admission, limits, purchase_client = _admission(config), _rate_limits(config), _purchase_client(config, stores)
-    leader = AdmittingLeader(purchase_client, admission)
+    leader = AdmittingLeader(purchase_client if spans is None else spans.leader(purchase_client), admission)
     view = SalesView(sales)
     sold_out = SoldOutCache(sales)
     await wait_until("PostgreSQL", stop, view.refresh)
@@ -147,7 +151,7 @@ async def build_web_app(
         buyers=None if config.user_key is None else SignedBuyers(config.user_key),
         counts=parts.requests,
     )
-    observe_requests(app, config)
+    observe_requests(app, config, spans)
     publisher = board_publisher(secrets.deployment, stores.board, parts)
     workers = (
         *(checkouts, redemptions, purchase_client, sold_out, view, subscriber, events),

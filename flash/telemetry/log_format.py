@@ -19,6 +19,7 @@ from flash.errors import reason_of
 FIELDS = "fields"
 """The attribute of a log record (see `extra` in `logging`) that holds what a program may want to look for."""
 
+_dumps = json.JSONEncoder(default=str, separators=(",", ":")).encode
 _ENDS_NO_LINE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 _ENDS_NO_LINE |= {code: f"\\u{code:04x}" for code in (0x2028, 0x2029)} | {0x0A: "\\n", 0x0D: "\\r", 0x09: "\t"}
 
@@ -58,10 +59,6 @@ class JsonFormatter(logging.Formatter):
 def json_line(process: str, message: str) -> str:
     """What somebody else has written for `process`, as a line of a log."""
     return _dumps({"time": rfc3339(time.time()), "level": "info", "process": process, "message": message})
-
-
-def _dumps(line: Mapping[str, object]) -> str:
-    return json.dumps(line, default=str, separators=(",", ":"))
 
 
 def fields_of(record: logging.LogRecord) -> Mapping[str, object]:

@@ -222,7 +222,8 @@ async def _send_in_pieces(address: str, pieces: list[bytes]) -> bytes:
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS"])
 @pytest.mark.parametrize("target", [b"/", b"/second?a=%20", b"/nowhere", b"/%zz", b"*", b"http://h/"])
 async def test_both_servers_give_the_same_answer_to_the_byte(method: bytes, target: bytes) -> None:
-    request = method + b" " + target + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    request = method + b" " + target + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+    request += b"X-Request-ID: a\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00\r\n\r\n"
     answers = []
     for is_builtin in (True, False):
         async with serving_on(is_builtin) as running:
