@@ -24,7 +24,7 @@ from flash.errors import OutcomeUnknown, Overloaded, RateLimited, StorageFull, U
 from flash.http import problems
 from flash.http.body_parameters import UnsupportedMediaType
 from flash.http.correlating import correlate
-from flash.http.limits import BODY_MAX_BYTES
+from flash.http.limits import BODY_MAX_BYTES, LINGER_SECONDS
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
 from flash.http.parameters import InvalidParameter
 from flash.http.request_counts import RequestCounts
@@ -122,7 +122,9 @@ class App:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         if scope["method"] != "HEAD":
             await self._run_stream(stream, receive, send)
-        await send({"type": "http.response.body", "body": b""})
+        # A client of HTTP/2 that allows no more bytes would keep its stream open, and the process from stopping.
+        with trio.move_on_after(LINGER_SECONDS):
+            await send({"type": "http.response.body", "body": b""})
 
     async def _run_stream(self, stream: Stream, receive: Receive, send: Send) -> None:
         async def end_after(wait: Callable[[], Awaitable[None]]) -> None:

@@ -20,7 +20,9 @@ import trio
 from h2.events import RequestReceived
 from hypercorn.config import Config as HypercornConfig
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.events import Body
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
@@ -195,7 +197,20 @@ class GuardedTCPServer(TCPServer):
 
 
 class GuardedH2(H2Protocol):
-    """Hypercorn's HTTP/2, which understands a path with bytes beyond ASCII."""
+    """Hypercorn's HTTP/2, which understands a path with bytes beyond ASCII, and loses clients that take nothing.
+
+    By itself it keeps what a client does not allow it to send, without a bound and for ever.
+    """
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        assert isinstance(self.config, GuardedConfig)
+        with trio.move_on_after(self.config.connections.limits.send_seconds):
+            await super().stream_send(event)
+            buffer = self.stream_buffers.get(event.stream_id)
+            if isinstance(event, Body) and buffer is not None and len(buffer.buffer) >= BUFFER_HIGH_WATER:
+                await buffer.drain()
+            return
+        await self.send(Closed())
 
     async def _create_stream(self, request: RequestReceived) -> None:
         if request.headers is not None:

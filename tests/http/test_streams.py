@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import h2.config
+import h2.connection
 import trio
 
+from flash.http.server import Tls
 from flash.testing.client import Client, host_and_port, raw
-from tests.http.site import GET, POST, Running, Serving, at_most, limits, until
+from tests.certificates import tls_stream
+from tests.http.site import GET, POST, Running, Serving, at_most, limits, serving_on, until
 
 HELLO = b"data: hello\n\n"
 
@@ -109,6 +113,59 @@ async def test_a_listener_that_does_not_read_is_cut_off_even_if_it_keeps_sending
             await stream.send_all(GET + b"\r\n")
             await _flood(running)
         await running.assert_answers()
+
+
+async def _ask_in_http2(running: Running, tls: Tls, path: str) -> trio.SSLStream[trio.SocketStream]:
+    """A connection that never allows the server to send more than the first 64 KB."""
+    http = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    http.initiate_connection()
+    target = [(":method", "GET"), (":scheme", "https"), (":authority", "h"), (":path", path)]
+    http.send_headers(1, target, end_stream=True)
+    stream = await tls_stream(running.address, tls, "h2")
+    await stream.send_all(http.data_to_send())
+    return stream
+
+
+async def _listen_in_http2(running: Running, tls: Tls) -> trio.SSLStream[trio.SocketStream]:
+    stream, heard = await _ask_in_http2(running, tls, "/events"), b""
+    with at_most(5):
+        while HELLO not in heard:
+            heard += await stream.receive_some(65_536)
+    return stream
+
+
+async def _flood_one(running: Running) -> None:
+    """Write to the listener who came first until it is gone."""
+    (first, *_) = running.site.listeners
+    with at_most(5):
+        while first in running.site.listeners:
+            first.write_nowait(b"x" * 16_384)
+            await trio.sleep(0.001)
+
+
+async def test_an_http2_listener_that_allows_no_more_is_cut_off_and_does_not_delay_the_stop(tls: Tls) -> None:
+    async with serving_on(True, limits(send_seconds=10, drain_seconds=10), tls=tls) as running:
+        flooded, watching = [await _listen_in_http2(running, tls) for _ in range(2)]
+        await _flood_one(running)
+        assert len(running.site.listeners) == 1
+        for _ in range(6):  # the other one is behind, and has not been cut off yet, when the server stops
+            running.site.tell(b"x" * 16_384)
+            await trio.sleep(0.01)
+        assert len(running.site.listeners) == 1
+        running.stop.set()
+        with at_most(2):
+            await running.ended.wait()
+        for stream in (flooded, watching):
+            await trio.aclose_forcefully(stream)
+
+
+async def test_an_http2_client_that_takes_nothing_of_a_large_answer_loses_its_connection(tls: Tls) -> None:
+    async with serving_on(True, limits(send_seconds=0.1), tls=tls) as running:
+        stream = await _ask_in_http2(running, tls, "/big")
+        with at_most(5):
+            while await stream.receive_some(65_536):
+                pass
+        await trio.aclose_forcefully(stream)
 
 
 async def test_a_body_that_waits_for_100_continue_is_asked_for_once(serving: Serving) -> None:
