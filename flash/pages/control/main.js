@@ -118,7 +118,7 @@ function draw() {
   };
   render(html`${room.saleList(state, now, actions)} ${room.queueTable(state)} ${room.storeList(state)}`, byId("now"));
   render(
-    html`${room.processTable(state)} ${room.happened(marks)} ${room.operatorLog(seen.pauses, now)}`,
+    html`${room.processTable(state)} ${room.happened(marks.filter(({ tone }) => tone !== "operator"))} ${room.operatorLog(seen.pauses, now)}`,
     byId("below"),
   );
 }

@@ -159,7 +159,7 @@ function processRow(process, version) {
   `;
 }
 
-/** `marks` are those of the charts. Newest first. */
+/** `marks` are those of the charts that processes told of. Newest first. */
 export const happened = (marks) => html`
   <section aria-labelledby="happened-title">
     <h2 id="happened-title">${happenings.title}</h2>

@@ -7,7 +7,6 @@ a `Violation`, and changes nothing.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
@@ -39,6 +38,7 @@ from flash.domain import (
 from flash.errors import TermEnded
 from flash.inventory import ReceiptKey, receipt_key
 from flash.testing.twins.faults import Faults
+from flash.testing.twins.rows import AttemptRow, SaleRow
 
 TOKEN_BYTES = 16
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -50,29 +50,6 @@ class Violation(Exception):
     """A constraint of schema.sql would be broken: a bug in whoever asked."""
 
 
-@dataclass(slots=True)
-class _Sale:
-    id: SaleId
-    starts_at: datetime
-    first_item_id: ItemId
-    stock: int
-    user_limit: int
-    epoch: int = 0
-    token: bytes = b""
-    sold_out_at: datetime | None = None
-    pause: Pause | None = None
-    purchases: dict[ItemId, tuple[int, Purchase]] = field(default_factory=dict)
-    """By item, each with the epoch that sold it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Attempt:
-    attempt: Attempt | MalformedAttempt
-    outcome: CheckoutOutcome
-    code: Code | None
-    attempted_at: datetime
-
-
 class DatabaseTwin:
     """One database. `random` makes the terms' tokens."""
 
@@ -80,11 +57,11 @@ class DatabaseTwin:
         self.faults = Faults()
         self.digest_user: Callable[[UserId], bytes] = partial(digest_user, bytes(KEY_BYTES))
         """What stands for a user in the codes that it issues."""
-        self.attempts: list[_Attempt] = []
+        self.attempts: list[AttemptRow] = []
         """Every attempt that was ever recorded; a checkout's id is its place in here, from 1."""
         self._code_ttl = timedelta(seconds=code_ttl_seconds)
         self._random = random or Random(0)
-        self._sales: dict[SaleId, _Sale] = {}
+        self._sales: dict[SaleId, SaleRow] = {}
 
     def now(self) -> datetime:
         """The time by the database's clock."""
@@ -203,12 +180,12 @@ class DatabaseTwin:
             assert isinstance(attempt, Attempt)
             digest, now = self.digest_user(attempt.user_id), int(self.now().timestamp())
             code = Code(sale.id, CheckoutId(len(self.attempts) + 1), attempt.item_id, now, digest)
-        self.attempts.append(_Attempt(attempt, outcome, code, self.now()))
+        self.attempts.append(AttemptRow(attempt, outcome, code, self.now()))
         if code is not None or sale is None:
             return RecordedAttempt(outcome, code)
         return RecordedAttempt(outcome, None, (sale.starts_at - self.now()).total_seconds())
 
-    def _outcome(self, attempt: Attempt | MalformedAttempt, sale: _Sale | None) -> CheckoutOutcome:
+    def _outcome(self, attempt: Attempt | MalformedAttempt, sale: SaleRow | None) -> CheckoutOutcome:
         if isinstance(attempt, MalformedAttempt):
             return CheckoutOutcome.INVALID_REQUEST
         if sale is None:
@@ -219,13 +196,13 @@ class DatabaseTwin:
             return CheckoutOutcome.SOLD_OUT
         return CheckoutOutcome.ITEM_SOLD if attempt.item_id in sale.purchases else CheckoutOutcome.ISSUED
 
-    def _sale_of(self, item_id: ItemId) -> _Sale | None:
+    def _sale_of(self, item_id: ItemId) -> SaleRow | None:
         for sale in self._sales.values():
             if sale.first_item_id <= item_id < sale.first_item_id + sale.stock:
                 return sale
         return None
 
-    def _row(self, code: Code) -> _Attempt | None:
+    def _row(self, code: Code) -> AttemptRow | None:
         """The checkout that issued `code`, and not another one of the same number."""
         row = self.attempts[code.checkout_id - 1] if 1 <= code.checkout_id <= len(self.attempts) else None
         if row is None or row.code is None:
@@ -273,7 +250,7 @@ class DatabaseTwin:
         sold = (purchase for sale in self._sales.values() for _, purchase in sale.purchases.values())
         return next((purchase for purchase in sold if purchase.checkout_id == id), None)
 
-    def _check(self, sale: _Sale, purchases: list[Purchase]) -> None:
+    def _check(self, sale: SaleRow, purchases: list[Purchase]) -> None:
         """The constraints of the table `purchases`, and of `sales.sold`."""
         made = [purchase for _, purchase in sale.purchases.values()] + purchases
         codes = [p.checkout_id for p in made]
@@ -300,10 +277,10 @@ class DatabaseTwin:
     def _make_sale(self, starts_at: datetime, size: int, user_limit: int) -> SaleId:
         sale_id = SaleId(max(self._sales, default=0) + 1)
         first = max((sale.first_item_id + sale.stock for sale in self._sales.values()), default=1)
-        self._sales[sale_id] = _Sale(sale_id, starts_at, ItemId(first), size, user_limit)
+        self._sales[sale_id] = SaleRow(sale_id, starts_at, ItemId(first), size, user_limit)
         return sale_id
 
-    def _view(self, sale: _Sale) -> Sale:
+    def _view(self, sale: SaleRow) -> Sale:
         is_open = sale.starts_at <= self.now()
         sold = len(sale.purchases)
         return Sale(sale.id, sale.starts_at, sale.first_item_id, sale.stock, sale.user_limit, sold, is_open)
