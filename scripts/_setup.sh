@@ -62,9 +62,8 @@ make_venv() {
         rm -rf "$venv" || fail "$venv cannot be replaced: remove it, as its owner"
     fi
     command -v uv >/dev/null && with_uv "$requirements" || with_pip "$requirements"
-    say "compiling the project"
     link_project
-    interruptible "$venv/bin/python" -m compileall -q "$root/flash" || true # it would be compiled when first imported
+    during "compiling the project" "$venv/bin/python" -m compileall -q "$root/flash" || true # or when first imported
     fingerprint "$requirements" >"$venv/stamp"
     trap - INT TERM HUP
     say "ready: $venv/bin/flash"
@@ -98,20 +97,20 @@ EOF
 
 with_pip() {
     "$venv/bin/python" -m pip --version >/dev/null 2>&1 || is_kept=""
-    [ -n "$is_kept" ] || say "making $venv with $python"
-    [ -n "$is_kept" ] || interruptible "$python" -m venv --clear "$venv" || fail "$python could not make an environment (the reason is above)"
-    say "installing $(count "$1") packages of $1"
-    interruptible "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: \
+    [ -n "$is_kept" ] || during "making $venv with $python" "$python" -m venv --clear "$venv" ||
+        fail "$python could not make an environment (the reason is above)"
+    during "installing $(count "$1") packages of $1" \
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: \
         --require-hashes -r "$root/$1" || fail "the pinned packages could not be installed (the reason is above)"
 }
 
 # uv brings certificates and a cache of its own, which may not suit this machine. Then pip does it.
 with_uv() {
     export UV_SYSTEM_CERTS=1
-    [ -n "$is_kept" ] || say "making $venv with $python, by uv"
-    { [ -n "$is_kept" ] || interruptible uv venv --quiet --no-project --python "$python" "$venv"; } &&
-        say "installing $(count "$1") packages of $1" &&
-        interruptible uv pip install --quiet --no-config --python "$venv/bin/python" --only-binary :all: \
+    { [ -n "$is_kept" ] || during "making $venv with $python, by uv" \
+        uv venv --quiet --no-project --python "$python" "$venv"; } &&
+        during "installing $(count "$1") packages of $1" \
+            uv pip install --quiet --no-config --python "$venv/bin/python" --only-binary :all: \
             --require-hashes -r "$root/$1" && return
     say "uv could not install the packages (the reason is above), trying pip"
     return 1
@@ -141,10 +140,56 @@ Path(command).chmod(0o755)
 EOF
 }
 
+# during TEXT COMMAND…: says what is done. Somebody who watches sees the seconds pass, and at the end how many they were.
+during() {
+    local text="$1" began="$SECONDS" code=0
+    shift
+    say "$text"
+    if [ -t 2 ] && [ "$((${#text} + 20))" -lt "$(tput cols 2>/dev/null || echo 80)" ]; then
+        complaints="$(mktemp)"
+        start_counting "$text" "$began"
+        interruptible "$@" || code=$?
+        stop_counting "$text" "$began"
+        cat "$complaints" >&2
+        rm -f "$complaints"
+        complaints=""
+    else
+        interruptible "$@" || code=$?
+    fi
+    return "$code"
+}
+
+counter="" # the process that counts the seconds, and leads a process group
+complaints="" # the file that holds back what a command says while the seconds are counted
+
+start_counting() {
+    set -m
+    while sleep 1; do write_seconds "$@"; done &
+    counter=$!
+    set +m
+}
+
+# The line of what took less than a second stays as it is.
+stop_counting() {
+    kill -TERM -- "-$counter" 2>/dev/null || true
+    wait "$counter" 2>/dev/null || true
+    counter=""
+    [ "$SECONDS" -eq "$2" ] || write_seconds "$@"
+}
+
+# Over the line above. What the command says meanwhile is held back, or it would be written over.
+write_seconds() {
+    printf '\033[A\r\033[Kflash: %s (%d s)\n' "$1" "$((SECONDS - $2))" >&2
+}
+
 # A child in a process group of its own does not see Ctrl-C: we do, and end it without a traceback.
 interruptible() {
     set -m
-    "$@" </dev/null &
+    if [ -n "$complaints" ]; then
+        "$@" </dev/null >"$complaints" 2>&1 &
+    else
+        "$@" </dev/null &
+    fi
     child=$!
     set +m
     wait "$child"
@@ -152,6 +197,8 @@ interruptible() {
 
 interrupted() {
     trap - INT TERM HUP
+    [ -z "$counter" ] || kill -TERM -- "-$counter" 2>/dev/null || true
+    [ -z "$complaints" ] || rm -f "$complaints"
     kill -TERM -- "-$child" 2>/dev/null || true
     wait "$child" 2>/dev/null || true
     say "the installation was interrupted; it starts again next time"

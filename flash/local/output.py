@@ -28,6 +28,7 @@ _PIECE_BYTES_MAX = 65_536
 """A line longer than this is printed in pieces."""
 _HELD_MAX = 10_000
 _LOOK_SECONDS = 0.5
+_COUNT_SECONDS = 1.0
 _BAD = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b")
 _NOTABLE = re.compile(rf"{_BAD.pattern}|\bWARNING\b|died|again")
 
@@ -47,6 +48,7 @@ class Output:
         self.style = style_of(sys.stdout, environment())
         self._is_reader_gone = False
         self._has_title = False
+        self._step: tuple[str, float] | None = None
         self._held: list[str] | None = [] if sys.stdout.isatty() and not is_verbose and not is_json else None
 
     def say(self, text: str) -> None:
@@ -60,7 +62,19 @@ class Output:
         if not self._has_title:
             self.say(self.style.bold(f"flash {__version__}"))
             self._has_title = True
+        self._step = text, trio.current_time()
         return self.say(f"  {text}")
+
+    async def count_steps(self) -> None:
+        """While a step takes longer than a second and somebody watches, show for how long it has been going on."""
+        while (
+            self._held is not None and self.style.is_on
+        ):  # nothing else is printed meanwhile, so the step is the line above
+            await trio.sleep(_COUNT_SECONDS)
+            if self._step is not None and self._held is not None:
+                text, since = self._step
+                seconds = int(trio.current_time() - since)
+                self.say(f"\033[A\033[K  {text}{self.style.dim(f' ({seconds} s)') if seconds else ''}")
 
     def system(self, text: str) -> None:
         """Print a line about the processes."""

@@ -30,6 +30,8 @@ async def embedded_stores(
     """
     stores: list[Store] = []
     try:
+        if config.database_url is None:  # the server itself is started by this thread, with which it would die
+            await trio.to_thread.run_sync(EmbeddedPostgres(data_dir).prepare)
         config = _launch(config, data_dir, stores)
         for store in stores:
             if not await _becomes_ready(store):

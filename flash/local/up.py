@@ -58,6 +58,7 @@ async def _until_signal(config: Config, procfile: Procfile, is_demo: bool, outpu
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stop.listen, signals)
             nursery.start_soon(_stop_without_reader, output, stop)
+            nursery.start_soon(output.count_steps)
             with stop.scope:
                 await _run(config, procfile, is_demo, output, stop)
             nursery.cancel_scope.cancel()

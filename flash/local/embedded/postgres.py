@@ -85,7 +85,8 @@ class EmbeddedPostgres(Store):
             self.settle()
         return self.cluster.exists()
 
-    def launch(self) -> None:
+    def prepare(self) -> None:
+        """All that comes before the server, and takes seconds the first time. May run in another thread."""
         with datadir.explained():
             self.settle()
             leftovers.stop_server(self.cluster / "postmaster.pid", str(self.cluster), self.stop_signal)
@@ -93,6 +94,9 @@ class EmbeddedPostgres(Store):
                 self._make_cluster()
             self._check_version()
             datadir.give(self.cluster, self._run_as.owner)
+
+    def launch(self) -> None:
+        self.prepare()
         self._spawn(self._run_as, self.cluster, [str(self._bin / "postgres"), "-D", str(self.cluster), *self._flags()])
 
     def is_ready(self) -> bool:
