@@ -273,3 +273,10 @@ async def test_it_is_compressed_and_tagged_like_a_file() -> None:
 
 def test_the_description_is_the_same_however_often_it_is_made() -> None:
     assert orjson.dumps(document(OPERATIONS)) == orjson.dumps(described.DOCUMENT)
+
+
+def test_the_document_for_people_names_every_call_and_every_code() -> None:
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    unnamed = {path for _, path in OPERATIONS if not re.search(re.escape(path) + r"(?![/\w])", text)}
+    assert unnamed <= {"/pages/{folder}/{file}"}, "nobody calls that by hand"
+    assert not [code for code in PROBLEM_TYPES if f"`{code}`" not in text]

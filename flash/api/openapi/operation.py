@@ -35,13 +35,14 @@ def schema(name: str) -> Json:
     return ref("schemas", name)
 
 
-def query(name: str, description: str, schema: Json, example: object = None) -> Json:
-    """A parameter in the query, which may be left out.
+def query(name: str, description: str, schema: Json, example: object) -> Json:
+    """A parameter in the query, which may be left out, or be empty."""
+    return {**query_or_body(name, description, schema), "allowEmptyValue": True, "example": example}
 
-    No example for one that may stand in the body: viewers fill examples in, and send both.
-    """
-    found: Json = {"name": name, "in": "query", "description": description, "schema": schema}
-    return found if example is None else {**found, "example": example}
+
+def query_or_body(name: str, description: str, schema: Json) -> Json:
+    """A parameter that may stand in the body as well. It has no example: viewers fill examples in, and send both."""
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def path(name: str, description: str, schema: Json, example: object) -> Json:

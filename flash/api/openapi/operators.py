@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flash.api.openapi.headers import IF_NONE_MATCH
-from flash.api.openapi.operation import Json, Operation, answer, json_content, path, query, schema, unchanged
+from flash.api.openapi.operation import Json, Operation, answer, json_content, path, query_or_body, schema, unchanged
 from flash.api.openapi.schemas import ID, NOON
 from flash.http.body_parameters import FORM, JSON
 
@@ -31,8 +31,8 @@ def _change(id: str, summary: str, description: str, paused: Json | None) -> Ope
         description=description,
         parameters=(
             _SALE_ID,
-            query("by", "Who does it.", {"type": "string"}),
-            query("reason", "Why.", {"type": "string"}),
+            query_or_body("by", "Who does it.", {"type": "string"}),
+            query_or_body("reason", "Why.", {"type": "string"}),
         ),
         body={"description": "Instead of the query.", "required": False, "content": {FORM: content, JSON: content}},
         answers={

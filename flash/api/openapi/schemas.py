@@ -122,14 +122,19 @@ SCHEMAS: Json = {
     "CheckoutCode": thing({"code": CODE}),
     "Receipt": thing(_RECEIPT),
     "Purchase": thing({"message": {"const": SUCCESS}, **_RECEIPT}),
+    # None of these members is required: each may stand in the query as well.
     "CheckoutParameters": thing(
         {
             "user_id": {**USER_ID, "examples": ["ada"]},
             "id": {**ID, "description": "The number of the item; in JSON also as a string.", "examples": [1]},
-        }
+        },
+        optional=("user_id", "id"),
     ),
-    "PurchaseParameters": thing({"code": {**CODE, "examples": [CODE_EXAMPLE]}}),
-    "PauseParameters": thing({"by": text(64, "Who does it.", "ada"), "reason": text(500, "Why.", "wrong pictures")}),
+    "PurchaseParameters": thing({"code": {**CODE, "examples": [CODE_EXAMPLE]}}, optional=("code",)),
+    "PauseParameters": thing(
+        {"by": text(64, "Who does it.", "ada"), "reason": text(500, "Why.", "wrong pictures")},
+        optional=("by", "reason"),
+    ),
     "Pauses": thing(
         {
             "pauses": list_of(
@@ -160,6 +165,31 @@ SCHEMAS: Json = {
         optional=("sale", "disk"),
     ),
     "Status": thing({"status": _STORE}),
+    "Event": thing(
+        {
+            "event": {"type": "string", "enum": ["state", "item_sold", "sold_out", "sale_announced", "sale_opened"]},
+            "id": {"type": "string"},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {
+                    "anyOf": [schema("State"), schema("ItemsSold"), schema("SoldOut"), schema("Sale")],
+                },
+            },
+        }
+    ),
+    "State": thing(
+        {
+            "now": TIME,
+            "sales": list_of(schema("Sale")),
+            "sale_id": ID,
+            "sold": {"type": "string", "contentEncoding": "base64"},
+            "first_id": ID,
+        },
+        optional=("sold",),
+    ),
+    "ItemsSold": thing({"sale_id": ID, "items": list_of(ID), "remaining": COUNT}),
+    "SoldOut": thing({"sale_id": ID}),
     "Problem": thing(
         {
             "type": {"type": "string", "format": "uri-reference", "description": "Where the service explains it."},

@@ -54,8 +54,13 @@ SERVICE: dict[tuple[str, str], Operation] = {
         ),
         answers={
             200: answer(
-                "The stream. It ends when the process stops; connect again then.",
-                {"text/event-stream": {**_TEXT, "example": 'event: sold_out\nid: 1-1-3\ndata: {"sale_id":1}\n\n'}},
+                "The stream, of which the schema describes one event. It ends when the process stops; connect again.",
+                {
+                    "text/event-stream": {
+                        "schema": schema("Event"),
+                        "example": {"event": "sold_out", "id": "1-1-3", "data": '{"sale_id":1}'},
+                    }
+                },
                 "Cache-Control",
             )
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flash.api.openapi.headers import IDEMPOTENCY_KEY, USER_TOKEN
-from flash.api.openapi.operation import Json, Operation, answer, json_content, path, query, schema
+from flash.api.openapi.operation import Json, Operation, answer, json_content, path, query_or_body, schema
 from flash.api.openapi.schemas import CODE, CODE_EXAMPLE, ID, RECEIPT_EXAMPLE, USER_ID
 from flash.api.purchase import SUCCESS
 from flash.http.body_parameters import FORM, JSON
@@ -29,8 +29,8 @@ SHOP: dict[tuple[str, str], Operation] = {
         description="A checkout holds nothing: several buyers may have a code for one item, and the first purchase "
         "wins. Every attempt is recorded before it is answered. Repeating it is safe. " + _ONE_PLACE,
         parameters=(
-            query("user_id", "Who wants to buy.", USER_ID),
-            query("id", "The number of the item.", ID),
+            query_or_body("user_id", "Who wants to buy.", USER_ID),
+            query_or_body("id", "The number of the item.", ID),
             USER_TOKEN,
         ),
         body=_body("CheckoutParameters", {"user_id": "ada", "id": 1}),
@@ -57,7 +57,7 @@ SHOP: dict[tuple[str, str], Operation] = {
         summary="Buy the item of a code",
         description="Nobody hears of a success before it is durable. After a 503, repeat it with the same "
         "`Idempotency-Key`: what has been bought is answered with the same 200 again. " + _ONE_PLACE,
-        parameters=(query("code", "The code of the checkout.", CODE), IDEMPOTENCY_KEY),
+        parameters=(query_or_body("code", "The code of the checkout.", CODE), IDEMPOTENCY_KEY),
         body=_body("PurchaseParameters", {"code": CODE_EXAMPLE}),
         answers={
             200: answer(
