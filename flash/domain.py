@@ -52,6 +52,14 @@ class Refusal(enum.Enum):
     NO_ROOM = "no_room"
     PAUSED = "paused"
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same command may sell when it is decided again. All other refusals are final."""
+        return self in _PASSING
+
+
+_PASSING = frozenset(map(Refusal, ("no_room", "paused")))
+
 
 class CheckoutOutcome(enum.Enum):
     """What became of a checkout attempt; the value is what `checkouts.outcome` stores."""

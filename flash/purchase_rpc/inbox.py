@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass, field
 
 from flash.actors.mailbox import Mailbox
-from flash.domain import Command, SaleId
+from flash.domain import Command, Outcome, SaleId
 from flash.purchase_rpc import messages
 
 BUSY_SECONDS = 5.0
@@ -52,6 +52,8 @@ class Entry:
     seal: bytes
     version: int
     unanswered: int
+    held_back: list[tuple[Delivery, Outcome]] = field(default_factory=list)
+    """Refusals that may pass. They are told when the entry is done, or a successor might sell what was refused."""
 
 
 @dataclass(slots=True, eq=False)

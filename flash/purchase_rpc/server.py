@@ -16,7 +16,7 @@ import trio
 
 from flash.actors.mailbox import Mailbox
 from flash.deployment import Deployment
-from flash.domain import Outcome, SaleId
+from flash.domain import Outcome, Refused, SaleId
 from flash.errors import FlashError
 from flash.purchase_rpc import messages, wrong_types
 from flash.purchase_rpc.expiry import Expiry
@@ -95,19 +95,24 @@ class PurchaseServer:
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]], also: Sequence[RedisCommand] = ()) -> None:
         """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it.
 
+        A successor decides all of an entry again that is not done. So a refusal that may pass waits until it is.
         `also` is performed after that, in the same round trip.
         """
         replies: defaultdict[tuple[str, int], list[tuple[int, Outcome]]] = defaultdict(list)
         done: defaultdict[str, list[bytes]] = defaultdict(list)
         for delivery, outcome in answers:
             entry = delivery.entry
-            if outcome is not None:
+            if outcome.__class__ is Refused and outcome.refusal.may_pass:
+                entry.held_back.append((delivery, outcome))
+            elif outcome is not None:
                 replies[delivery.reply_to, entry.version].append((delivery.number, outcome))
             entry.unanswered -= 1
             # It is done, unless its id belongs to another one by now.
             if not entry.unanswered and entry.inbox.held.get(entry.id) is entry:
                 del entry.inbox.held[entry.id]
                 done[entry.inbox.key].append(entry.id)
+                for held, refused in entry.held_back:
+                    replies[held.reply_to, entry.version].append((held.number, refused))
         commands: list[RedisCommand] = []
         for (key, version), outcomes in replies.items():
             reply = messages.reply_entry(self._deployment, key, version, outcomes)

@@ -141,6 +141,26 @@ async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_bef
             assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT)]], "a dropped command has no answer"
 
 
+@pytest.mark.parametrize("refusal", [refusal for refusal in Refusal if refusal.may_pass])
+async def test_a_refusal_that_may_pass_is_told_only_when_no_successor_can_decide_again(
+    new_link: NewLink, clock: MockClock, refusal: Refusal
+) -> None:
+    refused = Refused(refusal)
+    async with a_site(new_link) as site:
+        await site.add(1, 2, 3)
+        with site.server.open(ONE) as mailbox:
+            deliveries = await take(mailbox, 3)
+            await site.server.send([(deliveries[0], refused), (deliveries[1], SOLD_OUT)])
+            assert await site.replies() == [[(2, SOLD_OUT)]]
+        with site.server.open(ONE) as mailbox:
+            deliveries = await take(mailbox, 3)
+            assert numbers(deliveries) == [1, 2, 3], "another one leads, and may sell to the first"
+            await site.server.send([(deliveries[0], refused), (deliveries[1], None)])
+            await site.server.send([(deliveries[2], SOLD_OUT)])
+            assert await site.standing() == []
+            assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT), (1, refused)]]
+
+
 async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whole(
     new_link: NewLink, clock: MockClock
 ) -> None:
