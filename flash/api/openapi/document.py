@@ -29,6 +29,8 @@ Every hour a new sale of exactly 10,000 items opens. Buyers check an item out, g
   with the same `Idempotency-Key`.
 - Reads are at most a second old: `Age` says how old, `ETag` saves the body, lists are compressed for clients that
   take gzip.
+- Every answer carries an `X-Request-ID` and a `traceparent` (W3C Trace Context): those that the request came with, or
+  made for it. Quote the first when you ask for help.
 """
 
 
