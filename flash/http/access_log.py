@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from time import perf_counter
 
-from flash.correlation import fields_of, logged
+from flash.correlation import Correlation, fields_of, logged
 from flash.http.asgi import Respond
 from flash.http.message import Answer, Request
 
@@ -52,6 +52,12 @@ class AccessLog:
             return answer
 
         return logging_some
+
+    def log_rejected(self, status: int, reason: str, peer: str | None, correlation: Correlation) -> None:
+        """A request that could not be read, for `reason`, which quotes nothing of it. Its client is whoever sent it."""
+        if self._draw() < self._sample:
+            fields = {"status": status, "reason": reason, "client": peer or "unix", **fields_of(correlation)}
+            log.info("unreadable request", extra={"fields": fields})
 
     def _log(self, request: Request, answer: Answer, seconds: float) -> None:
         fields = {

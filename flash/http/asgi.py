@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from flash.correlation import fields_of, headers_of
+from flash.correlation import Correlation, fields_of, headers_of
 from flash.errors import OutcomeUnknown, Overloaded, RateLimited, StorageFull, Unavailable
 from flash.http import problems
 from flash.http.body_parameters import UnsupportedMediaType
@@ -69,6 +69,8 @@ class App:
         """Method and path of all that is answered; `{…}` stands for a segment."""
         self._route = Router(routes, patterns).route
         self.handle: Respond = self.respond
+        self.on_rejected: Callable[[int, str, str | None, Correlation], None] | None = None
+        """Hears of requests that could not be read: status, reason, peer, and what they are called."""
         self._body_seconds = body_seconds
         self._body_max_bytes = body_max_bytes
 

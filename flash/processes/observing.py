@@ -51,4 +51,6 @@ def observe_requests(app: App, config: Config, spans: Spans | None) -> None:
             return str(proxies.client_of(request) or "unix")
 
         app.reads_peers = True
-        app.observe(AccessLog(config.access_log, client_of).around)
+        access_log = AccessLog(config.access_log, client_of)
+        app.observe(access_log.around)
+        app.on_rejected = access_log.log_rejected

@@ -12,6 +12,8 @@ from flash.http.access_log import AccessLog, redacted
 from flash.http.asgi import App
 from flash.http.correlating import correlate
 from flash.http.message import Request, Response, json_response
+from flash.testing.client import raw
+from tests.http.site import serving_on
 
 CODE = "AgEAAAABAAAAAAABAAAAAAABaSS0wIYXEz0pVBYtXkmAIlHBl1RJ2dHrl6E6Rhl5DE9q1VfB"
 
@@ -98,6 +100,24 @@ async def test_it_is_logged_at_any_level(caplog: pytest.LogCaptureFixture) -> No
     assert len(fields(caplog)) == 1
 
 
+async def test_a_request_that_cannot_be_read_is_logged_without_what_it_said(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving_on(True) as running:
+        running.site.app.reads_peers = True
+        running.site.app.on_rejected = AccessLog(1.0, lambda _: "").log_rejected
+        answer = await raw(running.address, b"GET /purchases/my-code HTTP/1.1\r\nX-Request-ID: req-1\r\n\r\n")
+    assert b" 400 " in answer
+    (line,) = fields(caplog)
+    assert len(line.pop("trace_id")) == 32
+    assert line == {
+        "status": 400,
+        "reason": "no Host, or a malformed one",
+        "client": "127.0.0.1",
+        "x_request_id": "req-1",
+    }
+    assert "my-code" not in caplog.text
+
+
 def test_off_it_costs_nothing() -> None:
     app = an_app()
     assert app.handle == app.respond
+    assert app.on_rejected is None
