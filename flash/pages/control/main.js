@@ -41,6 +41,7 @@ function enter() {
   charts ??= new Charts(byId("charts"));
   isWatching = true;
   draw();
+  byId("headline").querySelector("h1").focus(); // where the login was, there is nothing any more
   watch();
 }
 

@@ -164,7 +164,7 @@ export const happened = (marks) => html`
   <section aria-labelledby="happened-title">
     <h2 id="happened-title">${happenings.title}</h2>
     ${marks.length
-      ? html`<ol class="events">
+      ? html`<ol class="events" tabindex="0" aria-labelledby="happened-title">
           ${[...marks].reverse().map(
             (mark) => html`
               <li><time class="numbers soft">${format.time(new Date(mark.seconds * 1e3))}</time><i class="flag flag-${mark.tone}"></i><span>${mark.text}</span></li>
@@ -179,7 +179,7 @@ export const operatorLog = (pauses, now) => html`
   <section aria-labelledby="operators-title">
     <h2 id="operators-title">${happenings.operators}</h2>
     ${pauses.length
-      ? html`<ol class="events">
+      ? html`<ol class="events" tabindex="0" aria-labelledby="operators-title">
           ${pauses.map(
             (pause) => html`
               <li>
