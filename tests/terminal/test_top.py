@@ -26,12 +26,21 @@ ENTER, LEAVE = b"\033[?1049h", b"\033[?1049l"
 async def test_it_shows_a_service_once_to_programs_and_on_a_screen_of_its_own_to_people(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
-    async with open_service(postgres, valkey.url) as address:
+    token = "the-token-of-an-operator"
+    async with open_service(postgres, valkey.url, FLASH_CONTROL_TOKEN=token) as address:
         done = await trio.to_thread.run_sync(lambda: flash("top", "--url", address))
         assert (done.returncode, done.stderr) == (0, "")
         assert "Selling. All stores fine.\n\n0 sold per second" in done.stdout
         assert "\n     1  ────" in done.stdout
         assert "\033" not in done.stdout
+
+        def top_by_token() -> list[subprocess.CompletedProcess[str]]:
+            return [flash("top", "--url", address, FLASH_CONTROL_TOKEN=given) for given in (token, token[::-1])]
+
+        by_token = await trio.to_thread.run_sync(top_by_token)
+        assert [done.returncode for done in by_token] == [0, 2]
+        assert "\nprocess     where" in by_token[0].stdout
+        assert by_token[1].stderr.startswith("flash: FLASH_CONTROL_TOKEN: the service does not take it")
         for how in ("q", "Ctrl-C"):
             code, seen = await trio.to_thread.run_sync(on_a_terminal, address, how)
             assert code == (0 if how == "q" else 130)
