@@ -54,6 +54,11 @@ function verticalAxis(scale) {
   };
 }
 
+/** A label at either end would be cut off, or stand in that of the other axis. */
+const hasRoom = ({ min, max }, seconds) => seconds - min > 0.04 * (max - min) && max - seconds > 0.04 * (max - min);
+
+const timeLabel = (seconds) => format.time(new Date(seconds * 1e3)).replace(/:00$/, "");
+
 function timeAxis(isLabelled) {
   return {
     size: isLabelled ? TIME_HEIGHT : 4,
@@ -63,8 +68,7 @@ function timeAxis(isLabelled) {
     space: 84,
     grid: { stroke: () => colour("--chart-grid"), width: 1 },
     ticks: { show: false },
-    values: (_, splits) =>
-      splits.map((seconds) => (isLabelled ? format.time(new Date(seconds * 1e3)).replace(/:00$/, "") : "")),
+    values: (plot, splits) => splits.map((seconds) => (isLabelled && hasRoom(plot.scales.x, seconds) ? timeLabel(seconds) : "")),
   };
 }
 

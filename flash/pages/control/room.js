@@ -9,8 +9,11 @@ const LEVEL_SHAPE = {
   failing: html`<svg class="shape" viewBox="0 0 24 24" aria-hidden="true"><path d="M2 2h20v20H2z" /></svg>`,
 };
 
+/** A sentence of more characters is set smaller, so that what is below it keeps its place. */
+const LONG = 72;
+
 export const headline = ({ level, text, action }) => html`
-  <div class="headline" data-level=${level}>
+  <div class="headline" data-level=${level} data-long=${text.length > LONG ? "" : nothing}>
     ${LEVEL_SHAPE[level]}
     <div>
       <h1 tabindex="-1"><span class="visually-hidden">${page.levels[level]} </span>${text}</h1>
@@ -23,12 +26,12 @@ export const saleList = (state, now, { onPause, onResume }) => html`
   <section aria-labelledby="sales-title">
     <h2 id="sales-title">${sales.title}</h2>
     ${state.sales.length
-      ? html`<ul class="sales">${state.sales.map((sale) => saleRow(sale, now, onPause, onResume))}</ul>`
+      ? html`<ul class="sales">${state.sales.map((sale) => saleRow(sale, state, now, onPause, onResume))}</ul>`
       : html`<p class="soft">${sales.none}</p>`}
   </section>
 `;
 
-function saleRow(sale, now, onPause, onResume) {
+function saleRow(sale, state, now, onPause, onResume) {
   const starts = new Date(sale.starts_at);
   const isFuture = starts > now;
   return html`
@@ -45,7 +48,7 @@ function saleRow(sale, now, onPause, onResume) {
           ? html`<strong class="paused">${sales.pausedBy(sale.paused.by, format.when(new Date(sale.paused.at), now))}</strong>`
           : nothing}
       </div>
-      ${isFuture && !sale.leader ? nothing : html`<p class="soft small">${leaderOf(sale, now)}</p>`}
+      ${isFuture && !sale.leader ? nothing : html`<p class="soft small">${leaderOf(sale, state, now)}</p>`}
     </li>
   `;
 }
@@ -58,7 +61,8 @@ function saleButton(sale, onPause, onResume) {
   return html`<button type="button" class="button small" aria-label=${label} @click=${() => act(sale)}>${word}</button>`;
 }
 
-function leaderOf(sale, now) {
+function leaderOf(sale, state, now) {
+  if (!sale.leader && !state.processes.length) return sales.unknownLeader; // nobody could tell us
   if (!sale.leader) return sale.sold < sale.stock ? html`<strong class="trouble">${sales.noLeader}</strong>` : nothing;
   const since = new Date(sale.leader.since);
   const term = sales.term(sale.leader.epoch, format.when(since, now), format.age((now - since) / 1e3));

@@ -107,6 +107,7 @@ export const sales = {
   leader: (host, pid) => `${host}:${pid}`,
   term: (epoch, since, age) => `epoch ${epoch}, since ${since} (${age})`,
   noLeader: "nobody leads it",
+  unknownLeader: "who leads it is not known",
   pausedBy: (by, at) => `Paused by ${by} at ${at}`,
   pause: "Pause",
   resume: "Resume",
