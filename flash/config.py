@@ -191,6 +191,15 @@ class Config:
         "with it, a checkout's user_id counts only with a User-Token: a JWT (HS256) under this key, see README",
     )
 
+    metrics_port: int = whole(
+        "FLASH_METRICS_PORT",
+        0,
+        0,
+        65_535,
+        "port that answers GET /metrics and nothing else, or the next free one of 16; 0 is none. "
+        "The web port answers it too; FLASH_CONTROL_TOKEN guards both",
+    )
+
     disk_min_mb: int = whole(
         "FLASH_DISK_MIN_MB",
         256,

@@ -35,6 +35,8 @@ LAYERS = {
     "flash.board.history": 1,
     "flash.board.diagnosis": 1,
     "flash.metrics.counts": 1,
+    "flash.metrics.families": 1,
+    "flash.metrics.values": 1,
     "flash.bridge": 2,
     "flash.telemetry": 2,
     "flash.settings": 2,
@@ -91,6 +93,9 @@ IMPORTS = {
     " telemetry",
     "board.history": "board.messages metrics.counts",
     "board.messages": "deployment",
+    "metrics": "metrics.families metrics.values telemetry",
+    "metrics.families": "metrics.counts",
+    "metrics.values": "metrics.counts metrics.families",
     "config": "domain errors settings shutdown",
     "stores": "actors.gate bridge codes deployment domain errors telemetry",
     "purchase_rpc": "actors actors.mailbox deployment domain errors purchase_rpc.messages"
@@ -99,8 +104,8 @@ IMPORTS = {
     "api": "actors.sale_events catalog codes domain errors http telemetry",
     "audit": "bridge config domain errors stores",
     "processes": "actors actors.admission actors.fair_shares api board board.messages bridge codes config"
-    " correlation deployment domain errors http metrics.counts purchase_rpc purchase_rpc.messages shutdown sold_feed"
-    " stores telemetry",
+    " correlation deployment domain errors http metrics metrics.counts metrics.families metrics.values purchase_rpc"
+    " purchase_rpc.messages shutdown sold_feed stores telemetry",
     "local": "bridge config errors http processes settings shutdown stores telemetry",
     "terminal": "client config errors local",
     "cli": "audit bridge config errors local processes stores terminal",
@@ -113,7 +118,8 @@ PURE = {
     *("purchase_rpc.messages", "purchase_rpc.payloads"),
     *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
     *("actors.sold_out_sales", "actors.sale_events", "sold_feed.messages"),
-    *("board.messages", "board.history", "board.diagnosis", "metrics.counts"),
+    *("board.messages", "board.history", "board.diagnosis"),
+    *("metrics.counts", "metrics.families", "metrics.values"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
 # The service never imports what only its tests and benchmarks need.
@@ -212,6 +218,7 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
         ),
         ("hypercorn", {"flash.http.hypercorn_guard", "flash.http.server", "benchmarks.baseline"}),
         ("opentelemetry", {"flash.processes.spans"}),
+        ("prometheus_client", {"flash.metrics.exposition"}),
         ("honcho", {"flash.local.procfile"}),
         ("httpx", {"flash.client.httpx_clients"}),
         ("anyio", {"flash.client.httpx_clients"}),

@@ -85,6 +85,18 @@ class SalesView:
         """How old the sales here are at most. Raises `Unavailable` if that is too old to be shown."""
         return _bounded(self._looked_at)
 
+    @property
+    def look_age_seconds(self) -> float:
+        """How long ago the last look was, whatever that means for visitors."""
+        return trio.current_time() - self._looked_at
+
+    def open_sales(self) -> list[Sale]:
+        """The sales that have begun and have items left, as they were last seen."""
+        if self._database_now is None:
+            return []
+        now = self._database_now + timedelta(seconds=trio.current_time() - self._answered_at)
+        return [shown.sale for shown in self._newest_first if shown.sale.starts_at <= now and shown.sale.remaining]
+
     def items_age_seconds(self, sale_id: SaleId) -> float:
         """How old the sale's items are at most. Raises `Unavailable` if that is too old to be shown."""
         shown = self._shown.get(sale_id)

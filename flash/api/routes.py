@@ -13,6 +13,7 @@ from flash.api.events import EventHandlers, Events
 from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
+from flash.api.metrics import Metrics, metrics_route
 from flash.api.pages import PREFIX, page_files
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.reference import openapi_file, problem_type
@@ -49,6 +50,7 @@ def build_app(
     cors_origins: Collection[str] = (),
     buyers: SignedBuyers | None = None,
     counts: RequestCounts | None = None,
+    metrics: Metrics | None = None,
 ) -> App:
     """The application of one web process.
 
@@ -91,6 +93,8 @@ def build_app(
     if control is not None:
         routes |= control.routes()
         patterns |= control.patterns()
+    if metrics is not None:
+        routes |= metrics_route(metrics, None if control is None else control.access)
     routes["GET", _DESCRIPTION] = openapi_file((*routes, *patterns, ("GET", _DESCRIPTION))).answer
     reads_peers = limits.addresses is not None or control is not None
     make = partial(CorsApp, cors_origins, _OPERATORS) if cors_origins else App

@@ -74,8 +74,9 @@ def _add_processes(commands: Commands) -> None:
         needs=("database_url", "redis_url"),
         warns=False,  # it logs them
     )  # fmt: skip
-    # what a process gets from its supervisor: the listening socket, and a pipe that closes with the supervisor
-    web.add_argument("--shared", nargs=2, type=int, metavar=("SOCKET", "PIPE"), help=argparse.SUPPRESS)
+    # what a process gets from its supervisor, see `flash.processes.web.Shared`
+    shared = ("SOCKET", "PIPE", "METRICS", "METRICS_SOCKET")
+    web.add_argument("--shared", nargs=4, type=int, metavar=shared, help=argparse.SUPPRESS)
     _command(
         commands, "inventory", run.inventory, "run one inventory process",
         "Decide the purchases of sales and open new sales on time. Run as many as you like: each sale is led by the\n"

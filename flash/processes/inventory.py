@@ -19,7 +19,9 @@ from flash.board.publisher import BoardPublisher
 from flash.codes import digest_user
 from flash.config import Config
 from flash.errors import FlashError
+from flash.metrics.page import MetricsPage
 from flash.processes.inventory_status import InventoryParts, InventoryStatus
+from flash.processes.inventory_values import inventory_values
 from flash.processes.lifecycle import (
     Told,
     open_database,
@@ -31,6 +33,7 @@ from flash.processes.lifecycle import (
     warn_of_eviction,
 )
 from flash.processes.observing import open_spans
+from flash.processes.operators import listen_for_metrics, serve_metrics
 from flash.processes.service_manager import ServiceManager
 from flash.purchase_rpc import messages
 from flash.purchase_rpc.server import PurchaseServer
@@ -90,9 +93,12 @@ async def _run_inventory(config: Config, told: Told, manager: ServiceManager) ->
             lease_seconds=config.lease_seconds,
             margin_seconds=config.lease_margin_seconds,
         )
+        identity = Identity.of_this_process("inventory")
+        metrics = MetricsPage(partial(inventory_values, identity, parts))
         async with trio.open_nursery() as workers:
+            workers.start_soon(serve_metrics, config, metrics, listen_for_metrics(config), stop)
             workers.start_soon(_schedule, config, scheduler_database, purchase_server)
-            workers.start_soon(_publisher(secrets, board_link, parts).run)
+            workers.start_soon(_publisher(identity, secrets, board_link, parts).run)
             await wait_until("Redis", stop, lambda: ping(lease_client))  # the schedule does not
             await warn_of_eviction(lease_client, stop)
             workers.start_soon(purchase_server.run)
@@ -130,8 +136,8 @@ async def _list_wanted(terms: Terms) -> list[str]:
     return [messages.lease_key(sale_id) for sale_id in await terms.list_leadable()]
 
 
-def _publisher(secrets: Secrets, link: RedisLink, parts: InventoryParts) -> BoardPublisher:
-    status = InventoryStatus(Identity.of_this_process("inventory"), parts)
+def _publisher(identity: Identity, secrets: Secrets, link: RedisLink, parts: InventoryParts) -> BoardPublisher:
+    status = InventoryStatus(identity, parts)
     return BoardPublisher(secrets.deployment, link, card=status.card, sample=status.sample, new_marks=status.new_marks)
 
 

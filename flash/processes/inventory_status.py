@@ -39,7 +39,7 @@ class InventoryStatus:
     def card(self) -> Card:
         now = trio.current_time()
         led = [Led(sale_id, term.epoch, now - term.since) for sale_id, term in self._parts.terms.current.items()]
-        return self._identity.card([Queue("commands", self._parts.server.waiting, None)], {}, led)
+        return self._identity.card(queues_of(self._parts), {}, led)
 
     def sample(self) -> Sample:
         return Sample(self._identity.name, self._identity.age_seconds, sold=self._parts.counts.sold)
@@ -58,6 +58,10 @@ class InventoryStatus:
             verb = "took over" if kind == "take_over" else "failed to lead"
             return [Mark(now - events[0].at, kind, f"{who} {verb} {len(events)} sales")]
         return [Mark(now - event.at, kind, _text(who, event)) for event in events]
+
+
+def queues_of(parts: InventoryParts) -> list[Queue]:
+    return [Queue("commands", parts.server.waiting, None)]
 
 
 def _text(who: str, event: TermEvent) -> str:

@@ -16,6 +16,7 @@ from flash.config import Config
 from flash.http.connection_set import ConnectionSet
 from flash.http.listener import address_of, listen
 from flash.http.server import serve
+from flash.metrics.shared_values import SharedValues, make_file
 from flash.processes.lifecycle import (
     Told,
     open_database,
@@ -28,6 +29,7 @@ from flash.processes.lifecycle import (
 )
 from flash.processes.observing import open_spans
 from flash.processes.open_files import allow_connections
+from flash.processes.operators import listen_for_metrics, serve_metrics
 from flash.processes.service_manager import ServiceManager
 from flash.processes.supervisor import Supervisor
 from flash.processes.web_app import Run, Stores, build_web_app, tls_of
@@ -37,14 +39,22 @@ from flash.stores.keys import read_secrets
 log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 10
+_SLOTS_SPARE = 4
+"""Places for metrics beside those of the processes: one that stops and its successor may live side by side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What a supervised web process inherits: the socket to accept from, and a pipe that closes with the supervisor."""
+    """What a supervised web process inherits.
+
+    The socket to accept from, a pipe that closes with the supervisor, a file for the metrics of all, and the socket on
+    which they are asked for (-1: none).
+    """
 
     listener_fd: int
     lifeline_fd: int
+    metrics_fd: int
+    metrics_listener_fd: int
 
 
 def run_web(config: Config, shared: Shared | None = None) -> int:
@@ -60,15 +70,16 @@ def run_web(config: Config, shared: Shared | None = None) -> int:
 async def _supervise(config: Config, told: Told, _manager: ServiceManager) -> None:
     """The copies are ready, not we."""
     is_tls = tls_of(config) is not None
-    listener = listen(config.host, config.port)
+    listener, metrics_listener = listen(config.host, config.port), listen_for_metrics(config)
     lifeline_fd, our_end = os.pipe()
-    fds = (listener.fileno(), lifeline_fd)
+    metrics_fd = make_file()
+    fds = (listener.fileno(), lifeline_fd, metrics_fd, -1 if metrics_listener is None else metrics_listener.fileno())
     try:
         supervisor = Supervisor(
             "web",
             [sys.executable, "-m", "flash", "web", "--shared", *map(str, fds)],
             config.web_concurrency,
-            fds,
+            tuple(fd for fd in fds if fd >= 0),
             process_stop_seconds(config.drain_seconds, config.prestop_seconds),
         )
         log.info("%d web processes share %s", config.web_concurrency, address_of(listener, is_tls=is_tls))
@@ -78,8 +89,10 @@ async def _supervise(config: Config, told: Told, _manager: ServiceManager) -> No
             nursery.cancel_scope.cancel()
     finally:
         listener.close()
-        os.close(lifeline_fd)
-        os.close(our_end)
+        if metrics_listener is not None:
+            metrics_listener.close()
+        for fd in (lifeline_fd, our_end, metrics_fd):
+            os.close(fd)
 
 
 async def _pass_on_hurry(told: Told, supervisor: Supervisor) -> None:
@@ -99,8 +112,25 @@ async def _stop_with_supervisor(lifeline_fd: int, told: Told) -> None:
 async def _serve_shared(shared: Shared, config: Config, told: Told, manager: ServiceManager) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_with_supervisor, shared.lifeline_fd, told)
-        await _serve(config, told, manager, socket.socket(fileno=shared.listener_fd))
+        await _serve(config, told, manager, shared)
         nursery.cancel_scope.cancel()
+
+
+def _take(
+    config: Config, shared: Shared | None
+) -> tuple[socket.socket | None, SharedValues | None, socket.socket | None]:
+    """What is shared with other processes: the socket, the metrics, and the socket on which those are asked for.
+
+    On our own, nothing is but the last, which is only ours.
+    """
+    if shared is None:
+        return None, None, listen_for_metrics(config)
+    metrics_fd = shared.metrics_listener_fd
+    return (
+        socket.socket(fileno=shared.listener_fd),
+        SharedValues(shared.metrics_fd, slots_max=config.web_concurrency + _SLOTS_SPARE),
+        None if metrics_fd < 0 else socket.socket(fileno=metrics_fd),
+    )
 
 
 async def _pause(told: Told, seconds: float, closing: trio.Event) -> None:
@@ -113,10 +143,9 @@ async def _pause(told: Told, seconds: float, closing: trio.Event) -> None:
     closing.set()
 
 
-async def _serve(
-    config: Config, told: Told, manager: ServiceManager, shared_listener: socket.socket | None = None
-) -> None:
+async def _serve(config: Config, told: Told, manager: ServiceManager, shared: Shared | None = None) -> None:
     allow_connections(config.connections_max)
+    shared_listener, shared_values, metrics_listener = _take(config, shared)
     tls = tls_of(config)
     stop, closing = told.stop, trio.Event()
 
@@ -142,12 +171,13 @@ async def _serve(
         stores = Stores(
             database, health_database, control_database, sender, listener, health_link, feed, board_link, secrets
         )
-        app, runs = await build_web_app(config, stop, stores, connections, spans)
+        web = await build_web_app(config, stop, stores, connections, shared_values, spans)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_pause, told, config.prestop_seconds, closing)
-            nursery.start_soon(_work, runs, closing, config.drain_seconds * WORK_SHARE_OF_DRAIN)
+            nursery.start_soon(_work, web.workers, closing, config.drain_seconds * WORK_SHARE_OF_DRAIN)
+            nursery.start_soon(serve_metrics, config, web.metrics, metrics_listener, closing)
             await serve(
-                app,
+                web.app,
                 host=config.host,
                 port=config.port,
                 limits=config,

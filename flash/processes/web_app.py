@@ -21,11 +21,11 @@ from flash.actors.health_monitor import HealthMonitor
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.actors.sales_view import SalesView
 from flash.api.control import ControlRoom
-from flash.api.control_access import ControlAccess
 from flash.api.event_stream import encode_event
 from flash.api.limits import RateLimits
 from flash.api.routes import build_app
 from flash.api.signed_buyers import SignedBuyers
+from flash.board.identity import Identity
 from flash.codes import Codes, digest_user
 from flash.config import Config
 from flash.domain import Attempt, Code, MalformedAttempt, RecordedAttempt, Redemption
@@ -36,9 +36,13 @@ from flash.http.cors import origins_of
 from flash.http.rate_limit import RateLimit
 from flash.http.request_counts import RequestCounts
 from flash.http.server import Tls
+from flash.metrics.page import MetricsPage
+from flash.metrics.shared_values import SharedValues
 from flash.processes.lifecycle import unless_stopped, wait_until
 from flash.processes.observing import observe_requests
+from flash.processes.operators import control_access
 from flash.processes.web_status import WebParts, board_publisher, control_state
+from flash.processes.web_values import web_values
 from flash.purchase_rpc.client import PurchaseClient
 from flash.sold_feed.subscriber import SoldSubscriber
 from flash.stores.checkouts import Checkouts
@@ -73,10 +77,24 @@ class Stores:
     secrets: Secrets
 
 
+@dataclass(frozen=True, slots=True)
+class WebApp:
+    """The application, the workers that it asks, and what it tells Prometheus."""
+
+    app: App
+    workers: Sequence[Run]
+    metrics: MetricsPage
+
+
 async def build_web_app(
-    config: Config, stop: trio.Event, stores: Stores, connections: ConnectionSet, spans: Spans | None
-) -> tuple[App, Sequence[Run]]:
-    """The application, and the workers that it asks."""
+    config: Config,
+    stop: trio.Event,
+    stores: Stores,
+    connections: ConnectionSet,
+    shared: SharedValues | None,
+    spans: Spans | None,
+) -> WebApp:
+    """Put it together. `shared`: where the processes behind our port leave their metrics."""
     database, secrets = stores.database, stores.secrets
     code_keys = CodeKeyRing(
         Codes(await wait_until("PostgreSQL", stop, partial(read_code_keys, database))),
@@ -134,6 +152,8 @@ async def build_web_app(
         databases=(database, stores.health_database, stores.control_database),
         links=(stores.sender, stores.listener, stores.health_link, stores.feed, stores.board),
     )
+    identity = Identity.of_this_process("web")
+    metrics = MetricsPage(partial(web_values, identity, parts), shared)
     app = build_app(
         codes=code_keys,
         checkouts=SheddingCheckouts(admitted, disk),
@@ -150,14 +170,15 @@ async def build_web_app(
         cors_origins=origins_of(config.cors_origins),
         buyers=None if config.user_key is None else SignedBuyers(config.user_key),
         counts=parts.requests,
+        metrics=metrics,
     )
     observe_requests(app, config, spans)
-    publisher = board_publisher(secrets.deployment, stores.board, parts)
+    publisher = board_publisher(identity, secrets.deployment, stores.board, parts)
     workers = (
         *(checkouts, redemptions, purchase_client, sold_out, view, subscriber, events),
-        *(code_keys, monitor, disk, publisher),
+        *(code_keys, monitor, disk, publisher, metrics),
     )
-    return app, tuple(worker.run for worker in workers)
+    return WebApp(app, tuple(worker.run for worker in workers), metrics)
 
 
 def _purchase_client(config: Config, stores: Stores) -> PurchaseClient:
@@ -193,10 +214,9 @@ def _rate_limits(config: Config) -> RateLimits:
 
 def _control_room(config: Config, stores: Stores, parts: WebParts) -> ControlRoom | None:
     """Its database connection is not one of the buyers': an operator who pauses a sale must not queue behind them."""
-    if config.control_token is None:
+    access = control_access(config, is_tls=tls_of(config) is not None)
+    if access is None:
         return None
-    address_of = key_of(TrustedProxies(config.trusted_proxies))
-    access = ControlAccess(config.control_token, address_of, is_tls=tls_of(config) is not None)
     pauses = Pauses(stores.control_database)
     return ControlRoom(access, pauses, control_state(stores.secrets.deployment, stores.board, pauses, parts))
 

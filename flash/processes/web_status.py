@@ -114,9 +114,9 @@ def control_state(deployment: Deployment, link: RedisLink, pauses: Pauses, parts
     )
 
 
-def board_publisher(deployment: Deployment, link: RedisLink, parts: WebParts) -> BoardPublisher:
+def board_publisher(identity: Identity, deployment: Deployment, link: RedisLink, parts: WebParts) -> BoardPublisher:
     """What tells the status board how this process is."""
-    status = WebStatus(Identity.of_this_process("web"), parts)
+    status = WebStatus(identity, parts)
     return BoardPublisher(deployment, link, card=status.card, sample=status.sample, new_marks=status.new_marks)
 
 
