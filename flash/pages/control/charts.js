@@ -22,7 +22,11 @@ export class Charts {
     this.asked = false;
     const common = { marks: () => this.marks, onPoint: (index) => this.pointTo(index) };
     this.plots = [
-      makePlot(holder("sales"), { ...common, scale: amounts, series: [{ ...line("--chart-sold"), fill: fillOf("--chart-sold-low") }] }),
+      makePlot(holder("sales"), {
+        ...common,
+        scale: amounts,
+        series: [{ ...line("--chart-sold"), fill: fillOf("--chart-sold-low") }],
+      }),
       makePlot(holder("latency"), { ...common, scale: latencies, series: [line("--chart-p50"), line("--chart-p99")] }),
       makePlot(holder("attempts"), {
         ...common,
@@ -105,7 +109,10 @@ export class Charts {
     );
     this.scrub.setAttribute("aria-valuemax", this.series.times.length - 1);
     this.scrub.setAttribute("aria-valuenow", index);
-    this.scrub.setAttribute("aria-valuetext", [text.summary(time, sales, p99, p50), happened].filter(Boolean).join(". "));
+    this.scrub.setAttribute(
+      "aria-valuetext",
+      [text.summary(time, sales, p99, p50), happened].filter(Boolean).join(". "),
+    );
   }
 }
 
@@ -119,13 +126,24 @@ function latest(values, count) {
 function skeleton() {
   const row = (name, title) => html`
     <div class="chart chart-${name}">
-      <div class="readout"><h2>${title}</h2><div data-readout=${name}></div></div>
+      <div class="readout">
+        <h2>${title}</h2>
+        <div data-readout=${name}></div>
+      </div>
       <div class="plot" data-plot=${name} aria-hidden="true"></div>
     </div>
   `;
   return html`
     ${row("sales", text.sales)} ${row("latency", text.latency)} ${row("attempts", text.attempts)}
-    <div class="scrub" role="slider" tabindex="0" aria-label=${text.scrub} aria-valuemin="0" aria-valuemax="0" aria-valuenow="0">
+    <div
+      class="scrub"
+      role="slider"
+      tabindex="0"
+      aria-label=${text.scrub}
+      aria-valuemin="0"
+      aria-valuemax="0"
+      aria-valuenow="0"
+    >
       <p class="scrub-text"></p>
     </div>
   `;

@@ -35,7 +35,15 @@ export function openResume(sale, onDone) {
 function open(task) {
   const element = byId("dialog");
   const view = { ...task, errors: {}, failure: "", isAsking: false };
-  const draw = () => render(form(view, (event) => submit(event, view, element, draw), () => element.close()), element);
+  const draw = () =>
+    render(
+      form(
+        view,
+        (event) => submit(event, view, element, draw),
+        () => element.close(),
+      ),
+      element,
+    );
   render(nothing, element); // what was typed for another sale is not kept
   draw();
   element.showModal();
@@ -88,7 +96,9 @@ const form = (view, onSubmit, onCancel) => html`
     <p class="failure" role="alert">${view.failure}</p>
     <div class="buttons">
       <button type="button" class="button" @click=${onCancel}>${text.cancel}</button>
-      <button type="submit" class="button primary" aria-disabled=${view.isAsking}>${view.isAsking ? text.working : view.button}</button>
+      <button type="submit" class="button primary" aria-disabled=${view.isAsking}>
+        ${view.isAsking ? text.working : view.button}
+      </button>
     </div>
   </form>
 `;

@@ -8,7 +8,11 @@ import { login as text } from "./strings.js";
 /** Ask for the token. `note` says why, if that is not plain. `onEntered()` is called once it was right. */
 export function showLogin(root, note, onEntered) {
   const view = { note, isAsking: false };
-  const draw = () => render(form(view, (event) => submit(event, view, draw, onEntered)), root);
+  const draw = () =>
+    render(
+      form(view, (event) => submit(event, view, draw, onEntered)),
+      root,
+    );
   draw();
   root.querySelector(memory.who ? "#token" : "#who").focus();
 }
@@ -46,14 +50,31 @@ const form = (view, onSubmit) => html`
     <p class="lead">${text.lead}</p>
     <div class="field">
       <label for="who">${text.who}</label>
-      <input id="who" name="who" value=${memory.who} maxlength="64" required autocomplete="name" aria-describedby="who-hint" />
+      <input
+        id="who"
+        name="who"
+        value=${memory.who}
+        maxlength="64"
+        required
+        autocomplete="name"
+        aria-describedby="who-hint"
+      />
       <p id="who-hint" class="hint">${text.whoHint}</p>
     </div>
     <div class="field">
       <label for="token">${text.token}</label>
-      <input id="token" name="token" type="password" required autocomplete="current-password" aria-describedby="token-note" />
+      <input
+        id="token"
+        name="token"
+        type="password"
+        required
+        autocomplete="current-password"
+        aria-describedby="token-note"
+      />
       <p id="token-note" class="mistake" role="alert">${view.note}</p>
     </div>
-    <button type="submit" class="button primary" aria-disabled=${view.isAsking}>${view.isAsking ? text.entering : text.enter}</button>
+    <button type="submit" class="button primary" aria-disabled=${view.isAsking}>
+      ${view.isAsking ? text.entering : text.enter}
+    </button>
   </form>
 `;

@@ -119,7 +119,8 @@ function draw() {
   };
   render(html`${room.saleList(state, now, actions)} ${room.queueTable(state)} ${room.storeList(state)}`, byId("now"));
   render(
-    html`${room.processTable(state)} ${room.happened(marks.filter(({ tone }) => tone !== "operator"))} ${room.operatorLog(seen.pauses, now)}`,
+    html`${room.processTable(state)} ${room.happened(marks.filter(({ tone }) => tone !== "operator"))}
+    ${room.operatorLog(seen.pauses, now)}`,
     byId("below"),
   );
 }
@@ -148,7 +149,11 @@ function tellLevel({ level, text, action }) {
 /** What is marked on the charts, oldest first: what processes tell, and what operators did. */
 function marksOf(state) {
   const from = Date.parse(state.series.from);
-  const told = state.marks.map(({ at, kind, text }) => ({ seconds: Date.parse(at) / 1e3, tone: TONES[kind] ?? "plain", text }));
+  const told = state.marks.map(({ at, kind, text }) => ({
+    seconds: Date.parse(at) / 1e3,
+    tone: TONES[kind] ?? "plain",
+    text,
+  }));
   const done = seen.pauses
     .filter(({ at }) => Date.parse(at) >= from)
     .map((pause) => ({ seconds: Date.parse(pause.at) / 1e3, tone: "operator", text: room.sentenceOf(pause) }));
@@ -161,9 +166,13 @@ function drawTop() {
   render(
     html`
       <a class="brand" href="/control">flash <span>control</span></a>
-      <p class="soft small deployment">${state && isWatching ? page.deployment(state.deployment, state.version) : nothing}</p>
+      <p class="soft small deployment">
+        ${state && isWatching ? page.deployment(state.deployment, state.version) : nothing}
+      </p>
       <time class="numbers clock">${state && isWatching ? format.time(new Date(state.now)) : nothing}</time>
-      <button type="button" class="quiet" @click=${() => setTheme(isDark ? "light" : "dark")}>${isDark ? page.light : page.dark}</button>
+      <button type="button" class="quiet" @click=${() => setTheme(isDark ? "light" : "dark")}>
+        ${isDark ? page.light : page.dark}
+      </button>
       <a class="quiet" href="/">${page.shop}</a>
       ${isWatching ? html`<button type="button" class="quiet" @click=${end}>${page.logOut}</button>` : nothing}
     `,

@@ -29,7 +29,10 @@ export const amounts = { range: (_, __, most) => [0, Math.max(5, (most ?? 0) * 1
 
 export const latencies = {
   distr: 3,
-  range: (_, least, most) => [10 ** Math.floor(Math.log10(least || 1)), 10 ** Math.ceil(Math.log10((most || 10) * 1.01))],
+  range: (_, least, most) => [
+    10 ** Math.floor(Math.log10(least || 1)),
+    10 ** Math.ceil(Math.log10((most || 10) * 1.01)),
+  ],
 };
 
 /** The powers of ten alone: the lines between them would be most of the picture. */
@@ -68,7 +71,8 @@ function timeAxis(isLabelled) {
     space: 84,
     grid: { stroke: () => colour("--chart-grid"), width: 1 },
     ticks: { show: false },
-    values: (plot, splits) => splits.map((seconds) => (isLabelled && hasRoom(plot.scales.x, seconds) ? timeLabel(seconds) : "")),
+    values: (plot, splits) =>
+      splits.map((seconds) => (isLabelled && hasRoom(plot.scales.x, seconds) ? timeLabel(seconds) : "")),
   };
 }
 

@@ -25,9 +25,13 @@ export const headline = ({ level, text, action }) => html`
 export const saleList = (state, now, { onPause, onResume }) => html`
   <section aria-labelledby="sales-title">
     <h2 id="sales-title">${sales.title}</h2>
-    ${state.sales.length
-      ? html`<ul class="sales">${state.sales.map((sale) => saleRow(sale, state, now, onPause, onResume))}</ul>`
-      : html`<p class="soft">${sales.none}</p>`}
+    ${
+      state.sales.length
+        ? html`<ul class="sales">
+            ${state.sales.map((sale) => saleRow(sale, state, now, onPause, onResume))}
+          </ul>`
+        : html`<p class="soft">${sales.none}</p>`
+    }
   </section>
 `;
 
@@ -38,15 +42,21 @@ function saleRow(sale, state, now, onPause, onResume) {
     <li data-paused=${sale.paused ? "" : nothing}>
       <div class="sale-line">
         <h3>${sales.sale(sale.id)}</h3>
-        <span class="soft">${isFuture ? sales.opens(format.when(starts, now)) : sales.opened(format.when(starts, now))}</span>
+        <span class="soft"
+          >${isFuture ? sales.opens(format.when(starts, now)) : sales.opened(format.when(starts, now))}</span
+        >
         ${sale.sold < sale.stock ? saleButton(sale, onPause, onResume) : html`<span class="sold-out">${sales.status.sold_out}</span>`}
       </div>
       <progress max=${sale.stock} .value=${sale.sold} aria-label=${sales.sold(sale.sold, sale.stock)}></progress>
       <div class="sale-line small">
         <span class="numbers">${sales.sold(sale.sold, sale.stock)}</span>
-        ${sale.paused
-          ? html`<strong class="paused">${sales.pausedBy(sale.paused.by, format.when(new Date(sale.paused.at), now))}</strong>`
-          : nothing}
+        ${
+          sale.paused
+            ? html`<strong class="paused"
+                >${sales.pausedBy(sale.paused.by, format.when(new Date(sale.paused.at), now))}</strong
+              >`
+            : nothing
+        }
       </div>
       ${isFuture && !sale.leader ? nothing : html`<p class="soft small">${leaderOf(sale, state, now)}</p>`}
     </li>
@@ -58,7 +68,9 @@ function saleButton(sale, onPause, onResume) {
   const [word, label, act] = sale.paused
     ? [sales.resume, sales.resumeLabel(sale.id), onResume]
     : [sales.pause, sales.pauseLabel(sale.id), onPause];
-  return html`<button type="button" class="button small" aria-label=${label} @click=${() => act(sale)}>${word}</button>`;
+  return html`<button type="button" class="button small" aria-label=${label} @click=${() => act(sale)}>
+    ${word}
+  </button>`;
 }
 
 function leaderOf(sale, state, now) {
@@ -86,24 +98,30 @@ export function queueTable(state) {
   return html`
     <section aria-labelledby="queues-title">
       <h2 id="queues-title">${queues.title}</h2>
-      ${rows.length
-        ? html`<table class="numbers wide">
-            <thead>
-              <tr><th scope="col">${queues.name}</th><th scope="col" class="right">${queues.waiting}</th><th scope="col" class="right">${queues.wait}</th></tr>
-            </thead>
-            <tbody>
-              ${rows.map(
-                ([name, { waiting, wait }]) => html`
-                  <tr>
-                    <th scope="row">${queues.names[name] ?? name}</th>
-                    <td class="right strong">${format.count(waiting)}</td>
-                    <td class="right">${wait === null ? queues.unknown : format.wait(wait)}</td>
-                  </tr>
-                `,
-              )}
-            </tbody>
-          </table>`
-        : html`<p class="soft">${queues.none}</p>`}
+      ${
+        rows.length
+          ? html`<table class="numbers wide">
+              <thead>
+                <tr>
+                  <th scope="col">${queues.name}</th>
+                  <th scope="col" class="right">${queues.waiting}</th>
+                  <th scope="col" class="right">${queues.wait}</th>
+                </tr>
+              </thead>
+              <tbody>
+                ${rows.map(
+                  ([name, { waiting, wait }]) => html`
+                    <tr>
+                      <th scope="row">${queues.names[name] ?? name}</th>
+                      <td class="right strong">${format.count(waiting)}</td>
+                      <td class="right">${wait === null ? queues.unknown : format.wait(wait)}</td>
+                    </tr>
+                  `,
+                )}
+              </tbody>
+            </table>`
+          : html`<p class="soft">${queues.none}</p>`
+      }
     </section>
   `;
 }
@@ -129,23 +147,27 @@ export const storeList = (state) => html`
 export const processTable = (state) => html`
   <section class="processes" aria-labelledby="processes-title">
     <h2 id="processes-title">${processes.title}</h2>
-    ${state.processes.length
-      ? html`<div class="scrolls" tabindex="0" role="region" aria-labelledby="processes-title">
-          <table class="numbers wide">
-            <thead>
-              <tr>
-                <th scope="col">${processes.role}</th>
-                <th scope="col">${processes.where}</th>
-                <th scope="col">${processes.version}</th>
-                <th scope="col" class="right">${processes.age}</th>
-                <th scope="col" class="right">${processes.perSecond}</th>
-                <th scope="col" class="right">${processes.waiting}</th>
-              </tr>
-            </thead>
-            <tbody>${state.processes.map((process) => processRow(process, state.version))}</tbody>
-          </table>
-        </div>`
-      : html`<p class="soft">${processes.none}</p>`}
+    ${
+      state.processes.length
+        ? html`<div class="scrolls" tabindex="0" role="region" aria-labelledby="processes-title">
+            <table class="numbers wide">
+              <thead>
+                <tr>
+                  <th scope="col">${processes.role}</th>
+                  <th scope="col">${processes.where}</th>
+                  <th scope="col">${processes.version}</th>
+                  <th scope="col" class="right">${processes.age}</th>
+                  <th scope="col" class="right">${processes.perSecond}</th>
+                  <th scope="col" class="right">${processes.waiting}</th>
+                </tr>
+              </thead>
+              <tbody>
+                ${state.processes.map((process) => processRow(process, state.version))}
+              </tbody>
+            </table>
+          </div>`
+        : html`<p class="soft">${processes.none}</p>`
+    }
   </section>
 `;
 
@@ -155,9 +177,13 @@ function processRow(process, version) {
     <tr>
       <td>${process.role}</td>
       <td>${process.host}:${process.pid}</td>
-      <td>${process.version === version ? process.version : html`<strong class="warn">${processes.other(process.version)}</strong>`}</td>
+      <td>
+        ${process.version === version ? process.version : html`<strong class="warn">${processes.other(process.version)}</strong>`}
+      </td>
       <td class="right">${format.age(process.age_seconds)}</td>
-      <td class="right">${process.role === "web" ? processes.requests(process.requests_per_second) : processes.sales(process.sales_per_second)}</td>
+      <td class="right">
+        ${process.role === "web" ? processes.requests(process.requests_per_second) : processes.sales(process.sales_per_second)}
+      </td>
       <td class="right">${format.count(waiting)}</td>
     </tr>
   `;
@@ -167,33 +193,43 @@ function processRow(process, version) {
 export const happened = (marks) => html`
   <section aria-labelledby="happened-title">
     <h2 id="happened-title">${happenings.title}</h2>
-    ${marks.length
-      ? html`<ol class="events" tabindex="0" aria-labelledby="happened-title">
-          ${[...marks].reverse().map(
-            (mark) => html`
-              <li><time class="numbers soft">${format.time(new Date(mark.seconds * 1e3))}</time><i class="flag flag-${mark.tone}"></i><span>${mark.text}</span></li>
-            `,
-          )}
-        </ol>`
-      : html`<p class="soft">${happenings.none}</p>`}
+    ${
+      marks.length
+        ? html`<ol class="events" tabindex="0" aria-labelledby="happened-title">
+            ${[...marks]
+              .reverse()
+              .map(
+                (mark) => html`
+                  <li>
+                    <time class="numbers soft">${format.time(new Date(mark.seconds * 1e3))}</time
+                    ><i class="flag flag-${mark.tone}"></i><span>${mark.text}</span>
+                  </li>
+                `,
+              )}
+          </ol>`
+        : html`<p class="soft">${happenings.none}</p>`
+    }
   </section>
 `;
 
 export const operatorLog = (pauses, now) => html`
   <section aria-labelledby="operators-title">
     <h2 id="operators-title">${happenings.operators}</h2>
-    ${pauses.length
-      ? html`<ol class="events" tabindex="0" aria-labelledby="operators-title">
-          ${pauses.map(
-            (pause) => html`
-              <li>
-                <time class="numbers soft">${format.when(new Date(pause.at), now)}</time><i class="flag flag-operator"></i>
-                <span>${sentenceOf(pause)} <span class="soft">(${happenings.sold(pause.sold)})</span></span>
-              </li>
-            `,
-          )}
-        </ol>`
-      : html`<p class="soft">${happenings.noOperators}</p>`}
+    ${
+      pauses.length
+        ? html`<ol class="events" tabindex="0" aria-labelledby="operators-title">
+            ${pauses.map(
+              (pause) => html`
+                <li>
+                  <time class="numbers soft">${format.when(new Date(pause.at), now)}</time
+                  ><i class="flag flag-operator"></i>
+                  <span>${sentenceOf(pause)} <span class="soft">(${happenings.sold(pause.sold)})</span></span>
+                </li>
+              `,
+            )}
+          </ol>`
+        : html`<p class="soft">${happenings.noOperators}</p>`
+    }
   </section>
 `;
 

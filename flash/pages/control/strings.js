@@ -3,7 +3,10 @@
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const clock = new Intl.DateTimeFormat("en", {
-  hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+  hourCycle: "h23",
 });
 const day = new Intl.DateTimeFormat("en", { day: "numeric", month: "short" });
 const plural = (count, one, many) => `${whole.format(count)} ${count === 1 ? one : many}`;
@@ -24,12 +27,15 @@ export const format = {
 
   /** Of another day, with the day. */
   when: (date, now) =>
-    now - date < 12 * 3600e3 && date - now < 12 * 3600e3 ? clock.format(date) : `${day.format(date)} ${clock.format(date)}`,
+    now - date < 12 * 3600e3 && date - now < 12 * 3600e3
+      ? clock.format(date)
+      : `${day.format(date)} ${clock.format(date)}`,
 
   age(seconds) {
     if (seconds < 100) return `${Math.max(0, Math.round(seconds))} s`;
     if (seconds < 6000) return `${Math.round(seconds / 60)} min`;
-    if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h ${String(Math.floor(seconds / 60) % 60).padStart(2, "0")}`;
+    if (seconds < 48 * 3600)
+      return `${Math.floor(seconds / 3600)} h ${String(Math.floor(seconds / 60) % 60).padStart(2, "0")}`;
     return `${Math.floor(seconds / 86400)} days`;
   },
 };
@@ -44,7 +50,8 @@ export const page = {
   logOut: "Log out",
   levels: { ok: "All is well:", warning: "Warning:", failing: "Failing:" },
   stale: (seconds) => `No answer from here for ${format.age(seconds)}.`,
-  staleAction: (time) => `What you see below is from ${time}. This page goes on asking; another web process may answer.`,
+  staleAction: (time) =>
+    `What you see below is from ${time}. This page goes on asking; another web process may answer.`,
   waiting: "Asking for the state…",
 };
 
