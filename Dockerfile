@@ -28,7 +28,7 @@ USER 10001
 WORKDIR /opt/flash/app
 EXPOSE 8080
 STOPSIGNAL SIGTERM
-# For a web process. Others have no port to ask: compose.yaml says what they do.
+# For a web process; compose.yaml says what others do.
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["python", "/opt/flash/healthcheck.py"]
 ENTRYPOINT ["python", "-m", "flash"]
 CMD ["web"]

@@ -154,18 +154,19 @@ async def test_the_roles_of_the_composition_can_migrate_and_serve(composed_postg
 
 
 async def test_the_probe_of_the_image_tells_a_process_that_answers(postgres: str, valkey: EmbeddedValkey) -> None:
-    async with running_cluster(postgres, valkey.url, web=1) as (_, (address,)):
+    async with running_cluster(postgres, valkey.url, web=1, FLASH_CONTROL_TOKEN="0123456789abcdef") as (_, (address,)):
         port = address.rpartition(":")[2]
         assert probe(port).returncode == 0
+        assert probe(port, f"{address}/metrics").returncode == 0, "a 401 is an answer"
     gone = probe(port)
     assert gone.returncode == 1
     assert f"http://127.0.0.1:{port}/livez: " in gone.stderr
 
 
-def probe(port: str) -> subprocess.CompletedProcess[str]:
+def probe(port: str, *url: str) -> subprocess.CompletedProcess[str]:
     script = ROOT / "deploy" / "docker" / "healthcheck.py"
     return subprocess.run(
-        [sys.executable, script], env=environment(PORT=port), capture_output=True, text=True, check=False
+        [sys.executable, script, *url], env=environment(PORT=port), capture_output=True, text=True, check=False
     )
 
 
@@ -226,6 +227,20 @@ def test_the_probes_of_a_pod_ask_what_the_service_answers() -> None:
         "liveness": "/livez",
         "readiness": "/readyz",
     }
+
+
+def test_what_asks_an_inventory_process_knows_its_port() -> None:
+    for environment_of, command in (
+        (OURS["inventory-1"]["environment"], OURS["inventory-1"]["healthcheck"]["test"]),
+        (
+            {
+                variable["name"]: variable["value"]
+                for variable in PODS["flash-inventory"]["spec"]["containers"][0]["env"]
+            },
+            PODS["flash-inventory"]["spec"]["containers"][0]["livenessProbe"]["exec"]["command"],
+        ),
+    ):
+        assert command[-1] == f"http://127.0.0.1:{environment_of['FLASH_METRICS_PORT']}/metrics"
 
 
 def test_kustomize_accepts_the_example() -> None:
