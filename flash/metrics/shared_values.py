@@ -15,12 +15,15 @@ import tempfile
 import time
 import zlib
 
+from flash import __version__
 from flash.metrics.values import Values, decode
 from flash.telemetry import ThrottledLogger
 
 _SLOT_BYTES = 1 << 20
 _HEADER = struct.Struct("<IId")
 """Length, checksum, and when it was written (CLOCK_MONOTONIC, which all processes of a machine share)."""
+_SEED = zlib.crc32(__version__.encode())
+"""In the checksum, so that what another release has left is not read: its metrics may have other buckets."""
 _FRESH_SECONDS = 5.0
 """What is older was left by a process that is no more: its counts count, its gauges do not."""
 _TRIES = 5
@@ -55,7 +58,7 @@ class SharedValues:
         if len(text) > _SLOT_BYTES - _HEADER.size:
             _warn("%d bytes of metrics are too many for the other processes to read", len(text))
             return
-        header = _HEADER.pack(len(text), zlib.crc32(text), time.monotonic())
+        header = _HEADER.pack(len(text), zlib.crc32(text, _SEED), time.monotonic())
         os.pwrite(self._fd, header + text, self._slot * _SLOT_BYTES)
 
     def total(self, values: Values) -> Values:
@@ -93,7 +96,7 @@ class SharedValues:
             text = data[_HEADER.size : _HEADER.size + length]
             if not length:
                 return None
-            if zlib.crc32(text) == checksum:
+            if zlib.crc32(text, _SEED) == checksum:
                 return decode(text), written_at
         _warn("the metrics of another process could not be read")
         return None

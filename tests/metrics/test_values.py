@@ -163,3 +163,12 @@ def test_a_process_that_finds_no_place_still_answers() -> None:
         assert number(late.total(some(9)), "flash_http_requests_total") == 13
         for child in children:
             end_child(child)
+
+
+def test_what_another_release_has_left_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    with a_file() as fd:
+        with monkeypatch.context() as patch:
+            patch.setattr(shared_values, "_SEED", 1)
+            child = in_a_child(fd, some(10))
+        assert number(SharedValues(fd, slots_max=4).total(some(1)), "flash_http_requests_total") == 1
+        end_child(child)
