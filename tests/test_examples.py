@@ -17,7 +17,7 @@ import trio
 
 from flash.local.embedded import EmbeddedValkey
 from flash.local.procfile import PROJECT
-from tests.client.test_clients import open_service
+from tests.client.test_clients import open_service, wait_seen
 
 EXAMPLES = PROJECT / "examples"
 
@@ -82,7 +82,8 @@ async def test_the_curl_example_buys_and_shows_what_refuses_it(postgres: str, va
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     async with open_service(postgres, valkey.url) as address:
-        for buyer, code in (("ada", 0), ("grace", 0), ("x" * 65, 1)):
+        for sold, (buyer, code) in enumerate((("ada", 0), ("grace", 0), ("x" * 65, 1))):
+            await wait_seen(address, sold)
             done = await run(EXAMPLES / "curl.sh", address, buyer)
             assert done.returncode == code, done
             if code == 0:

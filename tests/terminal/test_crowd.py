@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
@@ -13,12 +13,13 @@ import trio
 
 from flash.client import AsyncFlashClient, FlashClient, FlashClientError
 from flash.client.plain import PlainTransport
+from flash.client.results import Item, Sale
 from flash.config import environment
 from flash.errors import ConfigError
 from flash.local.embedded import EmbeddedValkey
 from flash.local.procfile import PROJECT
 from flash.terminal import crowd
-from tests.client.test_clients import open_service
+from tests.client.test_clients import open_service, wait_seen
 from tests.test_cli import flash
 
 
@@ -38,25 +39,24 @@ async def test_the_crowd_buys_and_meets_every_refusal_that_a_buyer_can_meet(
     postgres: str, valkey: EmbeddedValkey
 ) -> None:
     async with open_service(postgres, valkey.url, FLASH_SALE_SIZE="100", FLASH_USER_LIMIT="10") as address:
-        met = await trio.to_thread.run_sync(lambda: [*each_whim(address)])
+        met = []
+        with closing(PlainTransport(address)) as transport:
+            buyer = crowd.Buyer(transport, None, 0.0, random.Random(1))
+            for whim, sold in zip(buyer.whims, (0, 1, 2, 2, 3), strict=True):
+                await wait_seen(address, sold)
+                met.append(await trio.to_thread.run_sync(follow, address, whim))
         assert met == [None, "code_already_used", "invalid_code", "item_sold", "user_limit_reached"]
-        async with AsyncFlashClient(address) as shop:
-            assert (await shop.current_sale()).sold == 13
+        await wait_seen(address, 13)
 
 
-def each_whim(address: str) -> Iterator[str | None]:
-    """Let a buyer follow each whim in turn. The code of the refusal that ends it, or None."""
-    transport = PlainTransport(address)
-    buyer = crowd.Buyer(transport, None, 0.0, random.Random(1))
-    with FlashClient(address) as shop, closing(transport):
-        for whim in buyer.whims:
-            item = next(shop.iter_items(1, available=True))
-            try:
-                whim(shop.current_sale(), item)
-            except FlashClientError as error:
-                yield error.code
-            else:
-                yield None
+def follow(address: str, whim: Callable[[Sale, Item], object]) -> str | None:
+    """The code of the refusal with which the visit ends, or None."""
+    with FlashClient(address) as shop:
+        try:
+            whim(shop.current_sale(), next(shop.iter_items(1, available=True)))
+        except FlashClientError as error:
+            return error.code
+    return None
 
 
 async def test_the_crowd_goes_on_until_it_is_stopped(postgres: str, valkey: EmbeddedValkey) -> None:
