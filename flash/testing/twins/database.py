@@ -7,9 +7,11 @@ a `Violation`, and changes nothing.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from random import Random
+from typing import Any
 
 import trio
 
@@ -66,6 +68,20 @@ class DatabaseTwin:
     def now(self) -> datetime:
         """The time by the database's clock."""
         return START + timedelta(seconds=trio.current_time())
+
+    def state(self) -> object:
+        """All that is in it, for `restore`."""
+        sales = {id: replace(sale, purchases=dict(sale.purchases)) for id, sale in self._sales.items()}
+        return list(self.attempts), sales
+
+    def restore(self, state: Any) -> None:
+        """Come back as what it was when `state` was taken: a standby that lacks the last seconds, or a backup."""
+        attempts, sales = state
+        self.attempts = list(attempts)
+        self._sales = {id: replace(sale, purchases=dict(sale.purchases)) for id, sale in sales.items()}
+
+    def sale_ids(self) -> list[SaleId]:
+        return list(self._sales)
 
     def purchases(self, sale_id: SaleId) -> list[tuple[int, Purchase]]:
         """What has been sold, each with the epoch that sold it, in order of items."""

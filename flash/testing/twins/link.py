@@ -52,13 +52,19 @@ class RedisLinkTwin:
 
     async def _perform(self, command: RedisCommand) -> Any:
         try:
-            block_seconds = _block_seconds(command)
-            with trio.move_on_after(block_seconds):
-                while (answer := self._redis.perform(command)) is None and block_seconds:
-                    await self._redis.changed.wait()
-            return answer
+            return await perform(self._redis, command)
         except CommandRefused as refused:
             return refused
+
+
+async def perform(redis: RedisTwin, command: RedisCommand) -> Any:
+    """The answer to one command, which is waited for if it blocks. Raises `CommandRefused`."""
+    block_seconds = _block_seconds(command)
+    answer = None
+    with trio.move_on_after(block_seconds):
+        while (answer := redis.perform(command)) is None and block_seconds:
+            await redis.changed.wait()
+    return answer
 
 
 def _block_seconds(command: RedisCommand) -> float:

@@ -1,0 +1,100 @@
+"""The processes and the stores of one run. A process that has ended is started again, as a supervisor does it."""
+
+from __future__ import annotations
+
+from functools import partial
+from random import Random
+from typing import Any, NamedTuple
+
+import trio
+
+from flash.codes import KEY_BYTES, digest_user
+from flash.http.message import Request, Response
+from flash.testing.twins.leases import LeaseTable
+from flash.testing.twins.redis import RedisTwin
+from tests.simulation.hosts import InventoryProcess, WebProcess
+from tests.simulation.network import Host, Network, Store
+from tests.simulation.plan import Plan
+from tests.simulation.stores import Redis, Stores
+from tests.simulation.timeline import WatchedDatabase
+
+_RESTART_SECONDS = 0.5
+_STATES_EVERY_SECONDS = 0.5
+
+
+class Running(NamedTuple):
+    """A process: cancelling its `life` kills it, setting `stop` asks it to end."""
+
+    host: Host
+    life: trio.CancelScope
+    stop: trio.Event
+    process: Any
+
+
+class Cluster:
+    def __init__(self, plan: Plan, nursery: trio.Nursery, database: WatchedDatabase) -> None:
+        self.plan = plan
+        self.random = Random(plan.seed)
+        self.database = database
+        self.database.digest_user = partial(digest_user, bytes(KEY_BYTES))
+        self.postgres = Store("postgres")
+        self.redis = Redis(Store("redis"), RedisTwin(), LeaseTable())
+        self.network = Network(Random(plan.seed + 1), nursery, plan.delay_seconds)
+        self.states: list[tuple[float, object]] = []
+        """What the database was, and when: what a standby that lags would know."""
+        self.inventories: dict[int, Running] = {}
+        self.webs: dict[int, Running] = {}
+        self._stores = Stores(self.network, self.postgres, database, self.redis)
+        self._nursery = nursery
+        self._generation = 0
+
+    def start(self) -> None:
+        for number in range(self.plan.inventories):
+            self._nursery.start_soon(self._keep, self.inventories, number, f"inventory-{number}", InventoryProcess)
+        for number in range(self.plan.webs):
+            self._nursery.start_soon(self._keep, self.webs, number, f"web-{number}", WebProcess)
+        self._nursery.start_soon(self._keep_states)
+
+    def store(self, name: str) -> Store:
+        return self.postgres if name == "postgres" else self.redis.store
+
+    async def ask(self, which: int, request: Request) -> tuple[str, Response | None]:
+        """What a client sees of a web process: its name, and its answer, or None if the connection broke."""
+        web = self.webs.get(which % self.plan.webs)
+        if web is None:
+            await trio.sleep(0.01)
+            return "nobody", None
+        if not web.host.resumed.is_set():
+            await web.host.resumed.wait()
+        response = await web.process.respond(request)
+        if not web.host.resumed.is_set():
+            await web.host.resumed.wait()
+        return web.host.name, None if web.host.is_dead else response
+
+    def heal(self) -> None:
+        """Faults end by themselves, but what they did to a host or a store must not stay."""
+        self.network.loss, self.network.delay_seconds = 0.0, self.plan.delay_seconds
+        for store in (self.postgres, self.redis.store):
+            store.thaw()
+            store.is_down = False
+        self.redis.is_replica = False
+        for running in (*self.inventories.values(), *self.webs.values()):
+            running.host.cut_from.clear()
+            running.host.resume()
+
+    async def _keep(self, running: dict[int, Running], number: int, name: str, make: Any) -> None:
+        while True:
+            self._generation += 1
+            host, stop = Host(f"{name}.{self._generation}"), trio.Event()
+            with trio.CancelScope() as life:
+                process = make(host, self._stores, self.plan)
+                running[number] = Running(host, life, stop, process)
+                await process.run(stop)
+            del running[number]
+            await trio.sleep(_RESTART_SECONDS)
+
+    async def _keep_states(self) -> None:
+        while True:
+            if self.database.sale_ids():
+                self.states.append((trio.current_time(), self.database.state()))
+            await trio.sleep(_STATES_EVERY_SECONDS)

@@ -1,0 +1,109 @@
+"""What a seed stands for. A plan is data: it makes the same run every time, and some of its faults a smaller one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+FAULTS_BEGIN = 0.5
+FAULTS_END = 5.0
+"""Virtual seconds. After the end everything heals, and the sales must sell out."""
+
+REQUEST_SECONDS = 5.0
+
+HOST_FAULTS = ("kill", "stop", "pause", "kill", "pause", "cut redis", "cut postgres", "pause and forget")
+WEB_FAULTS = ("kill web", "stop web", "pause web", "cut web")
+REDIS_FAULTS = (
+    "freeze redis",
+    "restart redis",
+    "flush redis",
+    "demote redis",
+    "lease expires early",
+    "lease expires late",
+    "set redis clock",
+    "forge a command",
+    "wrong type",
+)
+POSTGRES_FAULTS = ("freeze postgres", "restart postgres", "replace postgres", "freeze postgres")
+NETWORK_FAULTS = ("lossy", "slow")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`which` chooses the victim: if it is odd, a leader. `seconds`: how long it lasts."""
+
+    at: float
+    kind: str
+    which: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.at:6.3f} {self.kind} #{self.which} for {self.seconds:.3f} s"
+
+
+@dataclass(frozen=True)
+class Plan:
+    seed: int
+    inventories: int
+    webs: int
+    buyers: int
+    stock: int
+    user_limit: int
+    period_seconds: int
+    batch_max: int
+    delay_seconds: float
+    think_seconds: float
+    request_seconds: float
+    faults: tuple[Fault, ...]
+
+    @property
+    def is_gentle(self) -> bool:
+        """Whether only leaders are lost, so that every purchase can be answered in time by a successor."""
+        return self.request_seconds > REQUEST_SECONDS
+
+
+def plan_of(seed: int) -> Plan:
+    """A third of the plans only loses leaders; the others have up to eight faults of any kind."""
+    random = Random(seed)
+    is_gentle = random.random() < 0.3
+    kinds = ("kill", "stop") if is_gentle else _kinds(random)
+    inventories = random.randint(2, 3)
+    stock = random.randint(3, 8)
+    user_limit = random.randint(1, 3)
+    # What needs two faults at once is met only if they come close together.
+    begin = random.uniform(FAULTS_BEGIN, FAULTS_END - 1.0)
+    end = random.choice((begin + 1.0, FAULTS_END))
+    faults = sorted(
+        (
+            Fault(
+                round(random.uniform(begin, end), 3),
+                random.choice(kinds),
+                random.randrange(6),
+                round(random.choice((0.05, 0.3, 1.0, 3.0, 5.0)) * random.uniform(0.5, 1.5), 3),
+            )
+            for _ in range(random.randint(1, 2 if is_gentle else 8))
+        ),
+        key=lambda fault: fault.at,
+    )
+    return Plan(
+        seed,
+        inventories,
+        webs=random.randint(1, 2),
+        buyers=stock // user_limit + random.randint(2, 4),
+        stock=stock,
+        user_limit=user_limit,
+        period_seconds=random.choice((3_600, 3_600, 6)),
+        batch_max=random.choice((1, 3, 500)),
+        delay_seconds=random.choice((0.0005, 0.005, 0.05)),
+        think_seconds=random.choice((0.2, 0.7, 1.5)),
+        # Two lost leaders in a row cost two leases, and who waits longer than that is answered.
+        request_seconds=12.0 if is_gentle else REQUEST_SECONDS,
+        faults=tuple(faults),
+    )
+
+
+def _kinds(random: Random) -> tuple[str, ...]:
+    """Most plans mix few kinds: what only two faults together show is met sooner."""
+    groups = (HOST_FAULTS, WEB_FAULTS, REDIS_FAULTS, POSTGRES_FAULTS, NETWORK_FAULTS)
+    chosen = random.sample(groups, random.choice((1, 2, 2, 5)))
+    return tuple(kind for group in chosen for kind in group)

@@ -1,0 +1,163 @@
+"""PostgreSQL and Redis as one host reaches them: the twins, with the network in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+import trio
+
+from flash.domain import (
+    Approved,
+    Attempt,
+    CheckoutId,
+    Code,
+    Confirmed,
+    ItemId,
+    LegacyCode,
+    MalformedAttempt,
+    RecordedAttempt,
+    Redemption,
+    RequestId,
+    Sale,
+    SaleId,
+    Term,
+    UserId,
+)
+from flash.stores.redis_link import RedisCommand, refusal
+from flash.testing.twins.leases import LeasesTwin, LeaseTable
+from flash.testing.twins.link import perform
+from flash.testing.twins.redis import CommandRefused, RedisTwin
+from tests.simulation.network import Host, Network, Store
+from tests.simulation.timeline import WatchedDatabase
+
+T = TypeVar("T")
+
+LEASE_SECONDS, MARGIN_SECONDS = 3.0, 0.5
+DATABASE_SECONDS, REDIS_SECONDS = 2.0, 1.0
+_PAGE_ROWS = 2
+_WRITES = ("XADD", "XDEL", "SET", "DEL", "EVAL", "PEXPIRE")
+_READ_ONLY = "READONLY You can't write against a read only replica."
+
+
+@dataclass
+class Redis:
+    """One Redis: streams and leases, behind one store of the network."""
+
+    store: Store
+    streams: RedisTwin
+    leases: LeaseTable
+    is_replica: bool = False
+
+
+@dataclass
+class Stores:
+    network: Network
+    postgres: Store
+    database: WatchedDatabase
+    redis: Redis
+
+
+class Database:
+    """PostgreSQL as one host reaches it."""
+
+    def __init__(self, host: Host, stores: Stores) -> None:
+        self._host, self._stores = host, stores
+        self._twin = stores.database
+
+    async def _call(self, perform: Callable[[], Awaitable[T]]) -> T:
+        return await self._stores.network.call(self._host, self._stores.postgres, perform, DATABASE_SECONDS)
+
+    async def record_attempts(self, attempts: list[Attempt | MalformedAttempt]) -> list[RecordedAttempt]:
+        return await self._call(partial(self._twin.record_attempts, attempts))
+
+    async def find_redemptions(self, codes: list[Code]) -> list[Redemption]:
+        return await self._call(partial(self._twin.find_redemptions, codes))
+
+    async def find_legacy(self, legacy: LegacyCode) -> Code | None:
+        return await self._call(partial(self._twin.find_legacy, legacy))
+
+    async def unsold_sales(self) -> tuple[SaleId, frozenset[SaleId]]:
+        return await self._call(self._twin.unsold_sales)
+
+    async def list_leadable(self) -> list[SaleId]:
+        return await self._call(self._twin.list_leadable)
+
+    async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, datetime]:
+        return await self._call(partial(self._twin.begin_term, sale_id))
+
+    async def read_purchases(self, term: Term) -> AsyncIterator[list[tuple[CheckoutId, RequestId, ItemId, UserId]]]:
+        async def read() -> list[tuple[CheckoutId, RequestId, ItemId, UserId]]:
+            return [row async for rows in self._twin.read_purchases(term) for row in rows]
+
+        rows = await self._call(read)
+        for begin in range(0, len(rows), _PAGE_ROWS):
+            yield rows[begin : begin + _PAGE_ROWS]
+
+    async def confirm(
+        self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
+    ) -> Confirmed:
+        return await self._call(partial(self._twin.confirm, term, sold_before, approved, redeemed))
+
+    async def prepare_sales(self, period_seconds: int, size: int, user_limit: int) -> tuple[list[SaleId], float]:
+        return await self._call(partial(self._twin.prepare_sales, period_seconds, size, user_limit))
+
+
+class Link:
+    """One connection of one host to Redis, with the promises of `RedisLink`: one call at a time."""
+
+    def __init__(self, host: Host, stores: Stores) -> None:
+        self._host, self._stores = host, stores
+        self._turn = trio.Lock()
+
+    async def execute(self, *commands: RedisCommand, block_seconds: float = 0.0) -> list[Any]:
+        redis = self._stores.redis
+
+        async def perform_all() -> list[Any]:
+            return [await _answer(redis, command) for command in commands]
+
+        async with self._turn:
+            answers = await self._stores.network.call(
+                self._host, redis.store, perform_all, REDIS_SECONDS, block_seconds
+            )
+        for answer in answers:
+            if isinstance(answer, CommandRefused):
+                raise refusal(str(answer))
+        return answers
+
+
+async def _answer(redis: Redis, command: RedisCommand) -> Any:
+    if redis.is_replica and command[0] in _WRITES:
+        return CommandRefused(_READ_ONLY)
+    try:
+        return await perform(redis.streams, command)
+    except CommandRefused as refused:
+        return refused
+
+
+class Leases:
+    """The leases as one host reaches them."""
+
+    def __init__(self, host: Host, stores: Stores) -> None:
+        self._host, self._stores = host, stores
+        self._twin = LeasesTwin(stores.redis.leases, host.name, LEASE_SECONDS)
+
+    async def _call(self, perform: Callable[[], Awaitable[T]]) -> T:
+        async def unless_replica() -> T:
+            if self._stores.redis.is_replica:
+                raise refusal(_READ_ONLY)
+            return await perform()
+
+        return await self._stores.network.call(self._host, self._stores.redis.store, unless_replica, REDIS_SECONDS)
+
+    async def acquire(self, keys: Sequence[str]) -> list[str]:
+        return await self._call(partial(self._twin.acquire, keys))
+
+    async def renew(self, keys: Sequence[str]) -> list[str]:
+        return await self._call(partial(self._twin.renew, keys))
+
+    async def release(self, keys: Sequence[str]) -> None:
+        await self._call(partial(self._twin.release, keys))
