@@ -6,12 +6,12 @@ from base64 import b64encode
 from typing import Any, assert_never
 
 from flash.actors.sale_events import ItemsSold, SaleAnnounced, SaleEvent, SaleOpened, SoldOut, State
+from flash.api.bitmap import bitmap
 from flash.api.sales import sale_json
 from flash.http.message import encode_json
 
 SOLD_ITEMS_MAX = 100_000
 """Of larger sales, the state does not say which items are sold: its viewers read the list of items."""
-_DIGITS = bytes.maketrans(b"\0\1", b"01")
 
 
 def encode_event(event: SaleEvent, event_id: bytes) -> bytes:
@@ -43,9 +43,3 @@ def _state_json(state: State) -> dict[str, Any]:
         data["sold"] = b64encode(bitmap(state.watched.flags)).decode()
     data["first_id"] = sale.first_item_id
     return data
-
-
-def bitmap(flags: bytes) -> bytes:
-    """A bit for each byte of `flags`: that of the k-th is bit k % 8, counted from the lowest, of byte k // 8."""
-    digits = flags[::-1].translate(_DIGITS)
-    return int(digits, 2).to_bytes((len(flags) + 7) // 8, "little")

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
+from trio.lowlevel import checkpoint
+
 from flash import catalog
+from flash.api.bitmap import bitmap
 from flash.api.caching import Encoded, PageCache, encoded, next_page, visible, visible_list
 from flash.api.item_rows import ItemRows
 from flash.api.problems import ITEM_NOT_FOUND, SALE_NOT_FOUND
 from flash.domain import ItemId, Sale, SaleId
 from flash.http import parameters
 from flash.http.content_coding import GZIP, VARY, compressed, takes_gzip
-from flash.http.message import Request, Response
+from flash.http.message import Request, Response, encode_json
 from flash.http.parameters import InvalidParameter
 
 _PAGE_ITEMS = 100
 _PICTURES_MAX = 2_048
 """About 6 MB, and 3 MB compressed."""
+_BITMAP_ITEMS = 80_000
+"""As many as a bitmap is made of in a quarter of a millisecond; a multiple of 8, so that the pieces fit together."""
 _FOR_EVER = ((b"cache-control", b"public, max-age=31536000, immutable"), VARY)
 
 
@@ -28,6 +34,10 @@ class ItemStore(Protocol):
 
     async def find_sale(self, sale_id: SaleId) -> Sale | None: ...
     async def find_item(self, item_id: ItemId) -> tuple[Sale, bool] | None: ...
+    def sold_flags(self, sale_id: SaleId) -> bytes | None:
+        """A byte for each item of an unsold sale in order, 1 if it is sold; None for a sale that is sold out."""
+        ...
+
     def version(self, sale_id: SaleId) -> int:
         """Another number whenever other items of the sale are left."""
 
@@ -71,6 +81,19 @@ class ItemHandlers:
             page = self._pages.put(asked, state, await self._page(asked))
         return visible_list(request, page, self._store.items_age_seconds(sale_id))
 
+    async def sold(self, request: Request, sale_id_text: str) -> Response:
+        """Which items of a sale are sold, as a bitmap: bit k of byte j stands for item first_item_id + 8j + k."""
+        try:
+            sale_id = SaleId(parameters.item_id(sale_id_text))
+        except InvalidParameter:
+            return SALE_NOT_FOUND
+        sale = await self._store.find_sale(sale_id)
+        if sale is None:
+            return SALE_NOT_FOUND
+        asked, state = (sale_id, "sold"), self._store.version(sale_id)
+        page = self._pages.get(asked, state) or self._pages.put(asked, state, await self._encode_sold(sale))
+        return visible_list(request, page, self._store.items_age_seconds(sale_id))
+
     async def item(self, request: Request, id_text: str) -> Response:
         found = await self._find_item(id_text)
         if found is None:
@@ -95,6 +118,19 @@ class ItemHandlers:
         available = "true" if only_available else None
         link = next_page(f"/sales/{sale_id}/items", after=last, limit=limit, available=available)
         return encoded(b'{"items":[%b],"next":%d}' % (rows[:-1], last), headers=link)
+
+    async def _encode_sold(self, sale: Sale) -> Encoded:
+        flags = self._store.sold_flags(sale.id)
+        if flags is None:  # a sale that is not shown any more is sold out
+            flags = b"\1" * sale.stock
+        pieces = []
+        for start in range(0, len(flags), _BITMAP_ITEMS):
+            pieces.append(bitmap(flags[start : start + _BITMAP_ITEMS]))
+            await checkpoint()
+        sold = b64encode(b"".join(pieces)).decode()
+        return encoded(
+            encode_json({"sale_id": sale.id, "first_item_id": sale.first_item_id, "stock": sale.stock, "sold": sold})
+        )
 
     async def _find_item(self, id_text: str) -> tuple[ItemId, Sale, bool] | None:
         """The item of that path segment, or None if there is none: a number that is malformed names no item."""

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from flash.actors.sale_events import ItemsSold, SaleAnnounced, SaleEvent, SaleOpened, SoldOut, State, snapshot
-from flash.api.event_stream import SOLD_ITEMS_MAX, bitmap, encode_event
+from flash.api.bitmap import bitmap
+from flash.api.event_stream import SOLD_ITEMS_MAX, encode_event
 from flash.domain import ItemId, SaleId
 from flash.errors import Unavailable
 from flash.http.message import Request, Response, Stream

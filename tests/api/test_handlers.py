@@ -370,6 +370,9 @@ def item(number: int, is_available: bool, more: str = "") -> str:
         ("/sales/1/items?after=101&limit=1", ok(f'{{"items":[{item(102, False)}],"next":102}}')),
         ("/sales/2/items", SALE_NOT_FOUND),
         ("/sales/x/items", SALE_NOT_FOUND),
+        ("/sales/1/sold", ok('{"sale_id":1,"first_item_id":101,"stock":3,"sold":"Ag=="}')),  # bit 1: item 102
+        ("/sales/2/sold", SALE_NOT_FOUND),
+        ("/sales/x/sold", SALE_NOT_FOUND),
         ("/sales?sold_out=1", problem(400, "invalid_request", "sold_out must be true or false")),
         ("/sales/x/items?available=1", problem(400, "invalid_request", "available must be true or false")),
     ],
@@ -380,7 +383,10 @@ async def test_what_a_visitor_may_read(target: str, answer: Response) -> None:
     assert bare(await shop.request("HEAD", target)) == answer
 
 
-@pytest.mark.parametrize("target", ["/sales", "/sales/current", "/sales/1", "/sales/1/items?limit=2", "/items/101"])
+LIVE = ["/sales", "/sales/current", "/sales/1", "/sales/1/items?limit=2", "/sales/1/sold", "/items/101"]
+
+
+@pytest.mark.parametrize("target", LIVE)
 async def test_what_a_visitor_reads_says_how_old_it_is_and_is_sent_once(target: str) -> None:
     shop = FakeShop()
     first = await shop.request("GET", target)
@@ -515,7 +521,50 @@ async def test_a_block_may_be_kept_for_ever_and_exists_for_every_item_there_may_
         assert (await shop.request("GET", f"/catalog/{no_block}")).status == 404, no_block
 
 
-READS = ["/sales", "/sales/current", "/sales/1", "/sales/1/items", "/items/101", "/items/101/image.svg"]
+# --- what is sold, and the page that shows it ---
+
+
+async def test_of_a_sale_that_is_sold_out_everything_is_sold() -> None:
+    shop = FakeShop()
+    shop.store.sales = [replace(SALE, sold=3)]
+    assert orjson.loads((await shop.request("GET", "/sales/1/sold")).body)["sold"] == "Bw=="
+
+
+async def test_the_bitmap_of_a_large_sale_is_made_in_pieces_that_fit_together() -> None:
+    shop = FakeShop()
+    shop.store.sales = [replace(SALE, stock=200_001)]
+    shop.store.sold = {101, 80_100, 80_101, 160_101, 200_101}
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        answer = await shop.request("GET", "/sales/1/sold", (b"accept-encoding", b"gzip"))
+        assert turns >= 2
+        nursery.cancel_scope.cancel()
+    packed = b64decode(orjson.loads(gzip.decompress(answer.body))["sold"])
+    assert len(packed) == 25_001
+    assert {101 + k for k in range(8 * len(packed)) if packed[k // 8] >> k % 8 & 1} == shop.store.sold
+
+
+async def test_the_storefront_is_at_the_root() -> None:
+    answer = await FakeShop().request("GET", "/")
+    assert answer.status == 200
+    assert answer.content_type == b"text/html; charset=utf-8"
+    assert b"<title>flash</title>" in answer.body
+    assert b"style=" not in answer.body, "the policy forbids inline styles"
+    assert b"<script>" not in answer.body
+
+
+READS = [
+    *("/sales", "/sales/current", "/sales/1", "/sales/1/items", "/sales/1/sold"),
+    *("/items/101", "/items/101/image.svg"),
+]
 
 
 @pytest.mark.parametrize("target", READS)

@@ -49,7 +49,7 @@ TEXT = CODES.seal(CODE)
 PURCHASE = Purchase(CheckoutId(7), RequestId("auto:x"), ItemId(101), UserId("zoë"), 1, NOON)
 METHODS_ONLY = "method_not_allowed"
 """Of a method that no operation has, so no operation lists it."""
-AWAITED = {("GET", "/"), ("GET", "/metrics")}
+AWAITED = {("GET", "/metrics")}
 """Described, and not answered yet."""
 
 
@@ -165,6 +165,7 @@ READS = {
     "current_sale": ["/sales/current"],
     "sale": ["/sales/1", "/sales/99", "/sales/%zz"],
     "items": ["/sales/1/items", "/sales/9/items", "/sales/1/items?after=x"],
+    "sold": ["/sales/1/sold", "/sales/9/sold"],
     "item": ["/items/101", "/items/1", "/items/%zz"],
     "picture": ["/items/101/image.svg", "/items/1/image.svg", "/items/%zz/image.svg"],
     "catalog": ["/catalog.json"],
@@ -172,6 +173,7 @@ READS = {
     "problem_type": ["/problems/item_sold", "/problems/nothing", "/problems/%zz"],
     "openapi": ["/openapi.json"],
     "docs": ["/docs"],
+    "storefront": ["/"],
     "health": ["/health"],
     "livez": ["/livez"],
     "readyz": ["/readyz"],

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from flash.local.embedded import EmbeddedPostgres
 from tests.browser.service import Service, running_service
@@ -36,6 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Ended before tests of other folders begin: while it is there, Playwright's event loop counts as running."""
+    expect.set_options(timeout=PATIENCE_MS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(asyncio, "new_event_loop", asyncio.SelectorEventLoop)  # trio-asyncio would give one of its own
         manager = sync_playwright()

@@ -110,6 +110,18 @@ SCHEMAS: Json = {
             "next": {"type": ["integer", "null"], "description": "The `after` of the next page; null on the last one."},
         }
     ),
+    "SoldItems": thing(
+        {
+            "sale_id": ID,
+            "first_item_id": ID,
+            "stock": COUNT,
+            "sold": {
+                "type": "string",
+                "contentEncoding": "base64",
+                "description": "Bit k of byte j, from the lowest, is 1 once item first_item_id + 8j + k is sold.",
+            },
+        }
+    ),
     "Sale": thing(_SALE),
     "SaleNow": with_now("Sale"),
     "Sales": thing(

@@ -145,7 +145,7 @@ SERVICE: dict[tuple[str, str], Operation] = {
             IF_NONE_MATCH,
         ),
         answers={
-            200: answer("The file.", {"*/*": {}}, *_FILE),
+            200: answer("The file.", {"*/*": {}}, "ETag", "Cache-Control"),
             304: unchanged("ETag", "Cache-Control"),
         },
         problems=("not_found",),
