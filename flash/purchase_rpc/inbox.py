@@ -3,7 +3,7 @@
 A blocking read names every stream that it waits for, so its cost grows with all sales of the host, also those that
 nobody buys from. Therefore the busy reader waits for the few inboxes that something came to lately, and the quiet
 reader for all others, for a second at a time. An inbox that changes sides is read by both until the one that gains it
-has begun a read with it. What both find is delivered once, as long as it is not answered.
+has begun a read with it. What both find is delivered once, also if it was answered while a read was under way.
 
 Nothing here waits, and nothing knows Redis. Times are Trio times.
 """
@@ -11,6 +11,7 @@ Nothing here waits, and nothing knows Redis. Times are Trio times.
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 from flash.actors.mailbox import Mailbox
@@ -31,12 +32,21 @@ class Inbox:
     quiet_since: float = 0.0
     busy_until: float = math.inf
     held: dict[bytes, Entry] = field(default_factory=dict)
-    """What was delivered and is not answered, by its id: reading from the beginning meets it again."""
+    """What was delivered, by its id: until it is answered, reading from the beginning meets it again."""
+    deleted: deque[Entry] = field(default_factory=deque)
+    """What was answered and deleted, in that order. A read that had begun may bring it still."""
 
     def is_held(self, entry_id: bytes, fields: dict[bytes, bytes]) -> bool:
         """A Redis that has lost its data gives ids out again; no two entries have the same seal."""
         held = self.held.get(entry_id)
         return held is not None and held.seal == fields.get(messages.SEAL_FIELD)
+
+    def forget_deleted(self, before: float) -> None:
+        """No read that is under way began before this time."""
+        while self.deleted and self.deleted[0].deleted_at < before:
+            entry = self.deleted.popleft()
+            if self.held.get(entry.id) is entry:
+                del self.held[entry.id]
 
     def position(self, now: float) -> bytes:
         """After which id to read on. When nothing came for a while, from the beginning."""
@@ -52,6 +62,7 @@ class Entry:
     seal: bytes
     version: int
     unanswered: int
+    deleted_at: float = math.inf
     held_back: list[tuple[Delivery, Outcome]] = field(default_factory=list)
     """Refusals that may pass. They are told when the entry is done, or a successor might sell what was refused."""
 

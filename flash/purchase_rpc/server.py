@@ -66,6 +66,7 @@ class PurchaseServer:
         self._on_wake_up = on_wake_up
         self._inboxes = OpenInboxes()
         self._read_as_busy: dict[str, Inbox] = {}
+        self._reading: dict[PrimaryReader, float] = {}  # when the reads began that are under way
         self._wake_up_key = messages.wake_up_key(deployment)
         self._wake_up_last = b"0"
         self._expiry = Expiry(_REPLY_STREAM_MS)
@@ -99,7 +100,7 @@ class PurchaseServer:
         `also` is performed after that, in the same round trip.
         """
         replies: defaultdict[tuple[str, int], list[tuple[int, Outcome]]] = defaultdict(list)
-        done: defaultdict[str, list[bytes]] = defaultdict(list)
+        done: defaultdict[str, list[Entry]] = defaultdict(list)
         for delivery, outcome in answers:
             entry = delivery.entry
             if outcome.__class__ is Refused and outcome.refusal.may_pass:
@@ -109,8 +110,7 @@ class PurchaseServer:
             entry.unanswered -= 1
             # It is done, unless its id belongs to another one by now.
             if not entry.unanswered and entry.inbox.held.get(entry.id) is entry:
-                del entry.inbox.held[entry.id]
-                done[entry.inbox.key].append(entry.id)
+                done[entry.inbox.key].append(entry)
                 for held, refused in entry.held_back:
                     replies[held.reply_to, entry.version].append((held.number, refused))
         commands: list[RedisCommand] = []
@@ -118,10 +118,15 @@ class PurchaseServer:
             reply = messages.reply_entry(self._deployment, key, version, outcomes)
             commands.append(("XADD", key, "*", *flat(reply)))
             commands += self._expiry.prolong(key)
-        commands += [("XDEL", inbox, *ids) for inbox, ids in done.items()]
+        commands += [("XDEL", inbox, *(entry.id for entry in entries)) for inbox, entries in done.items()]
         commands += also
         if commands:
             await wrong_types.execute(self._writer, *commands)
+        now = trio.current_time()
+        for entries in done.values():
+            for entry in entries:
+                entry.deleted_at = now
+                entry.inbox.deleted.append(entry)
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -157,8 +162,20 @@ class PurchaseServer:
         self, reader: PrimaryReader, inboxes: dict[str, Inbox], also: dict[str, bytes], block_ms: int
     ) -> list[tuple[str, Entries]]:
         """Deliver what comes to `inboxes`. Returns what came to the streams `also`, after these positions."""
-        now = trio.current_time()
-        positions = {key: inbox.position(now) for key, inbox in inboxes.items()} | also
+        self._reading[reader] = now = trio.current_time()
+        oldest = min(self._reading.values())
+        positions = dict(also)
+        for key, inbox in inboxes.items():
+            inbox.forget_deleted(oldest)
+            positions[key] = inbox.position(now)
+        try:
+            return await self._read_after(positions, reader, inboxes, block_ms)
+        finally:
+            del self._reading[reader]
+
+    async def _read_after(
+        self, positions: dict[str, bytes], reader: PrimaryReader, inboxes: dict[str, Inbox], block_ms: int
+    ) -> list[tuple[str, Entries]]:
         streams = await reader.read(positions, entries_max=_READ_ENTRIES, block_ms=block_ms)
         others = list[tuple[str, Entries]]()
         for name, entries in streams:

@@ -328,6 +328,52 @@ async def test_an_inbox_that_both_readers_read_is_delivered_once(new_link: NewLi
             assert await nothing_comes(mailbox, QUIET_SECONDS)
 
 
+async def test_what_was_answered_while_a_read_was_under_way_is_not_delivered_by_it_again(
+    autojump_clock: MockClock,
+) -> None:
+    redis, gate, paused = RedisTwin(), trio.Event(), Refused(Refusal.PAUSED)
+    reader = RedisLinkTwin(redis)
+
+    async def hold_back(_name: str, *_commands: object) -> None:
+        await gate.wait()
+
+    links = iter([reader])
+    async with a_site(lambda: next(links, None) or RedisLinkTwin(redis)) as site:
+        await wait_all_tasks_blocked()
+        with site.server.open(ONE) as mailbox:
+            await trio.sleep(1.2)  # by now both read it, for a second each
+            reader.faults.on_after = hold_back
+            entry_id = await site.add(1)
+            (delivery,) = await take(mailbox, 1)
+            await site.server.send([(delivery, paused)])
+            assert await site.standing() == []
+            assert await site.replies() == [[(1, paused)]], "the buyer was told that nothing was bought"
+            gate.set()
+            assert await nothing_comes(mailbox, 2 * QUIET_SECONDS), "or it might be sold now"
+            assert entry_id not in delivery.entry.inbox.held, "it is forgotten once no read can bring it"
+            assert not delivery.entry.inbox.deleted
+
+
+async def test_what_is_answered_but_not_deleted_yet_is_not_delivered_again(autojump_clock: MockClock) -> None:
+    redis, gate = RedisTwin(), trio.Event()
+    writer = RedisLinkTwin(redis)
+
+    async def hold_back(_name: str, *_commands: object) -> None:
+        await gate.wait()
+
+    writer.faults.on_before = hold_back
+    links = iter([RedisLinkTwin(redis), RedisLinkTwin(redis), writer])
+    async with a_site(lambda: next(links, None) or RedisLinkTwin(redis)) as site, trio.open_nursery() as nursery:
+        await site.add(1)
+        with site.server.open(ONE) as mailbox:
+            (delivery,) = await take(mailbox, 1)
+            nursery.start_soon(site.server.send, [(delivery, Refused(Refusal.PAUSED))])
+            assert await nothing_comes(mailbox, 2 * QUIET_SECONDS), "it is met again from the beginning"
+            gate.set()
+            await until(lambda: delivery.entry.deleted_at < trio.current_time())
+            assert await site.standing() == []
+
+
 async def test_replies_are_grouped_by_the_web_process_that_waits_for_them(new_link: NewLink, clock: MockClock) -> None:
     async with a_site(new_link) as site:
         await site.add(1, 2)
