@@ -17,7 +17,7 @@ import trio
 from flash.actors.sale_events import Encode, EventLog
 from flash.actors.watched_sale import View, WatchedSale
 from flash.domain import SaleId
-from flash.errors import FlashError, Unavailable
+from flash.errors import FlashError, Overloaded, Unavailable
 
 TICK_SECONDS = 0.25
 HEARTBEAT_SECONDS = 15.0
@@ -25,7 +25,7 @@ HEARTBEAT = b": heartbeat\n\n"
 FEED_KEPT_SECONDS = 60.0
 """How long what was told is remembered without any viewer, for those who come back."""
 FEEDS_MAX = 1_024
-"""Sales that are watched at once: each costs a byte for every item."""
+"""Sales that are remembered at once: each costs a byte for every item."""
 RETRY_MS_MIN, RETRY_MS_MAX = 1_000, 5_000
 """When a lost viewer comes back: each at another time, or a process that ends would send them all to the next."""
 VIEWERS_A_TURN = 256
@@ -98,10 +98,13 @@ class EventHub:
 
     @property
     def is_full(self) -> bool:
-        return len(self._feed_of) >= self._viewers_max or len(self._feeds) >= FEEDS_MAX
+        return len(self._feed_of) >= self._viewers_max
 
     async def find(self, sale_id: SaleId | None) -> SaleId | None:
-        """The sale that is asked for, or the current one; None if there is no such sale. Raises `Unavailable`."""
+        """The sale that is asked for, or the current one; None if there is no such sale.
+
+        Raises `Unavailable`, and `Overloaded` if too many others are watched.
+        """
         if sale_id is None:
             current = await self._view.current_sale()
             if current is None:
@@ -197,9 +200,10 @@ class EventHub:
                 await trio.lowlevel.checkpoint()
 
     async def _find_feed(self, sale_id: SaleId) -> _Feed | None:
-        """Up to date; None if there is no such sale. Raises `Unavailable`."""
+        """Up to date; None if there is no such sale. Raises `Unavailable` and `Overloaded`."""
         feed = self._feeds.get(sale_id)
         if feed is None:
+            self._make_room()
             log = EventLog(self._new_name(), self._encode)
             sale = await WatchedSale.find(self._view, sale_id, log)
             if sale is not None:
@@ -211,6 +215,15 @@ class EventHub:
         if feed is not None:
             feed.used_at = trio.current_time()
         return feed
+
+    def _make_room(self) -> None:
+        """For one more sale: the one that has had no viewer for longest is forgotten. Raises `Overloaded`."""
+        if len(self._feeds) < FEEDS_MAX:
+            return
+        idle = [feed for feed in self._feeds.values() if not feed.readers]
+        if not idle:
+            raise Overloaded("too many sales are watched")
+        del self._feeds[min(idle, key=lambda feed: feed.used_at).sale.sale_id]
 
     async def _refresh(self, feed: _Feed) -> None:
         """Its viewers leave a sale that is not there any more; they may come back for another one."""

@@ -21,7 +21,10 @@ class Events(Protocol):
     @property
     def is_full(self) -> bool: ...
     async def find(self, sale_id: SaleId | None) -> SaleId | None:
-        """The sale that is asked for, or the current one; None if there is no such sale. Raises `Unavailable`."""
+        """The sale that is asked for, or the current one; None if there is no such sale.
+
+        Raises `Unavailable`, and `Overloaded` if too many others are watched.
+        """
 
     def join(self, reader: Reader, sale_id: SaleId, last_id: bytes | None, *, follows: bool) -> None: ...
     def leave(self, reader: Reader) -> None: ...

@@ -24,7 +24,7 @@ from flash.actors.event_hub import (
 from flash.actors.sale_events import ItemsSold, SaleAnnounced, SaleEvent, SaleOpened, SoldOut, State
 from flash.actors.sales_view import STALE_MAX_SECONDS, SalesView
 from flash.domain import Epoch, ItemId, SaleId, Term
-from flash.errors import Unavailable
+from flash.errors import Overloaded, Unavailable
 from flash.sold_feed.messages import SoldBatch
 from tests.actors.test_sales_view import STOCK, Rows
 
@@ -260,8 +260,8 @@ async def test_lost_viewers_come_back_at_different_times(autojump_clock: MockClo
     assert waits == [RETRY_MS_MIN, (RETRY_MS_MIN + RETRY_MS_MAX) // 2, RETRY_MS_MAX - 1]
 
 
-async def test_many_sales_and_many_viewers_are_too_many(autojump_clock: MockClock) -> None:
-    async with opened(FEEDS_MAX + 1, viewers_max=2) as shop:
+async def test_more_viewers_than_allowed_are_too_many(autojump_clock: MockClock) -> None:
+    async with opened(viewers_max=2) as shop:
         viewer = await shop.watch()
         assert not shop.hub.is_full
         await shop.watch(1)
@@ -270,9 +270,28 @@ async def test_many_sales_and_many_viewers_are_too_many(autojump_clock: MockCloc
         shop.hub.leave(viewer)
         shop.hub.leave(viewer)
         assert (shop.hub.viewers, shop.hub.is_full) == (1, False)
-        for sale in range(2, FEEDS_MAX + 1):
+
+
+async def test_whoever_asks_for_many_sales_keeps_nobody_from_watching_one(autojump_clock: MockClock) -> None:
+    async with opened(FEEDS_MAX + 2) as shop:
+        watched = await shop.watch(1)
+        for sale in range(2, FEEDS_MAX + 2):
             await shop.hub.find(SaleId(sale))
-        assert shop.hub.is_full
+        assert (await shop.watch(FEEDS_MAX + 1)).heard()
+        await trio.sleep(LOOK_SECONDS)
+        watched.heard()
+        shop.sell(2)
+        await trio.sleep(LOOK_SECONDS)
+        assert watched.heard(), "the sale that somebody watches was not forgotten"
+
+
+async def test_no_more_sales_are_watched_at_once_than_there_is_memory_for(autojump_clock: MockClock) -> None:
+    async with opened(FEEDS_MAX + 1) as shop:
+        for sale in range(1, FEEDS_MAX + 1):
+            await shop.watch(sale)
+        with pytest.raises(Overloaded):
+            await shop.watch(FEEDS_MAX + 1)
+        assert (await shop.watch(1)).heard()
 
 
 async def test_buyers_have_their_turn_between_every_few_viewers(autojump_clock: MockClock) -> None:
