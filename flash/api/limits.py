@@ -18,9 +18,10 @@ from flash.api.checkout import CheckoutBatcher
 from flash.api.purchase import Purchases
 from flash.domain import Attempt, Code, Command, LegacyCode, MalformedAttempt, Outcome, RecordedAttempt, Redemption
 from flash.errors import RateLimited
+from flash.http.body_parameters import UnsupportedMediaType
 from flash.http.message import Answer, Header, Request, Response
 from flash.http.parameters import InvalidParameter
-from flash.http.problems import invalid_request, rate_limited
+from flash.http.problems import invalid_request, rate_limited, unsupported_media_type
 from flash.http.rate_limit import RateLimit, Standing
 from flash.http.router import Handler
 from flash.telemetry import ThrottledLogger
@@ -53,6 +54,8 @@ class RateLimits:
                 answer = rate_limited(error.retry_after_seconds)
             except InvalidParameter as error:
                 answer = invalid_request(error.detail)
+            except UnsupportedMediaType as error:
+                answer = unsupported_media_type(error.detail)
             assert isinstance(answer, Response), "a stream is not limited"
             return replace(answer, headers=(*answer.headers, *_fields(standings)))
 

@@ -73,6 +73,15 @@ async def test_answers_say_what_is_left(mock_clock: MockClock) -> None:
     assert "ratelimit" not in str((await post(shop.app, b"/nothing", "192.0.2.1")).headers)
 
 
+async def test_a_body_of_another_type_counts_and_says_what_is_left(mock_clock: MockClock) -> None:
+    shop = FakeShop(limits(addresses=1))
+    headers = [(b"content-type", b"text/plain")]
+    request = Request("POST", "", b"/checkout", b"", headers, peer="192.0.2.1", body=b"user_id=ann&id=101")
+    answer = await shop.app.respond(request)
+    assert answer.status == 415
+    assert dict(answer.headers)[b"ratelimit"] == b'"address";r=1;t=1'
+
+
 async def test_a_limit_of_users_alone_is_shown_as_well(mock_clock: MockClock) -> None:
     shop = FakeShop(limits(users=0.5))
     answers = [await post(shop.app, b"/checkout?user_id=ann&id=101", "192.0.2.1") for _ in range(2)]
