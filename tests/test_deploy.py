@@ -90,3 +90,14 @@ def test_honcho_export_makes_units_as_the_documents_say(tmp_path: Path) -> None:
     assert services == [f"flash-{kind}-{number}.service" for kind in ("inventory", "web") for number in (1, 2)]
     assert "Environment=PORT=8081" in (units / "flash-web-2.service").read_text()
     assert systemd_analyze(units, "verify", *(f"./{name}" for name in services), "./flash.target") == ""
+
+
+def test_prometheus_scrapes_what_the_documents_start() -> None:
+    documented = (ROOT / "docs" / "operations.md").read_text()
+    webs = sorted(set(re.findall(r"flash-web@(\d+)", documented)))
+    inventories = set(re.findall(r"flash-inventory@(\d+)", documented))
+    unit = (UNITS / "flash-inventory@.service").read_text()
+    first = int(unit.partition("FLASH_METRICS_PORT=")[2].split()[0])
+    ports = [*webs, *(str(first + n) for n in range(len(inventories)))]
+    scraped = (ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text()
+    assert re.findall(r"localhost:(\d+)", scraped) == ports
