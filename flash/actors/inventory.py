@@ -108,8 +108,8 @@ class InventoryActor(Generic[D]):
     """Serializes the purchase decisions of one sale for one term, which began at `now` by the database's clock.
 
     `digest_user`: what stands for a user in a code. `linger_seconds`: how long the leader of a sold-out sale stays to
-    answer the commands already under way. `counts` are those of all sales that this host leads.
-    answer the commands already under way. `around`: what is done with a batch is done by what it makes of it.
+    answer the commands already under way. `counts` are those of all sales that this host leads. `around`: what is done
+    with a batch is done by what it makes of it.
     """
 
     def __init__(
