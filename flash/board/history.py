@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from flash.board.messages import KEPT_SECONDS, Mark, Sample
+from flash.board.messages import KEPT_SECONDS, Mark, MarkKind, Sample
 from flash.metrics.counts import SECONDS_BOUNDS
 
 LOST_MS = 4_000
@@ -21,7 +21,7 @@ _MARKS_MAX = 500
 _SAME_MS = 5_000
 _PROCESSES_MAX = 2_048
 _RATE_SAMPLES = 6
-STOPPED = "process_stopped"
+STOPPED: MarkKind = "process_stopped"
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -27,12 +27,18 @@ Fields = dict[bytes, bytes]
 _SAMPLE, _CARD = b"board sample", b"board card"
 
 
+MarkKind = Literal[
+    "process_started", "process_stopped", "process_lost", "store_lost", "store_back", "take_over", "term_failed"
+]
+"""The control room's page shows each in a tone of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Something that a person would want to see on a chart, `age_seconds` ago."""
 
     age_seconds: float
-    kind: str
+    kind: MarkKind
     text: str
 
 

@@ -10,7 +10,7 @@ import trio
 from flash.actors.leader_counts import LeaderCounts
 from flash.actors.led_terms import LedTerms, TermEvent
 from flash.board.identity import Identity
-from flash.board.messages import Card, Led, Mark, Queue, Sample
+from flash.board.messages import Card, Led, Mark, MarkKind, Queue, Sample
 from flash.purchase_rpc.server import PurchaseServer
 from flash.stores.postgres import Postgres
 from flash.stores.redis_link import RedisLink
@@ -52,7 +52,7 @@ class InventoryStatus:
         failed = [event for event in events if event.reason is not None]
         return [*self._marks("take_over", taken), *self._marks("term_failed", failed)]
 
-    def _marks(self, kind: str, events: Sequence[TermEvent]) -> list[Mark]:
+    def _marks(self, kind: MarkKind, events: Sequence[TermEvent]) -> list[Mark]:
         now, who = trio.current_time(), f"{self._identity.host}:{self._identity.pid}"
         if len(events) > _ONE_BY_ONE_MAX:
             verb = "took over" if kind == "take_over" else "failed to lead"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from importlib import resources
+from typing import get_args
+
 import pytest
 
 from flash.board.messages import (
@@ -11,6 +15,7 @@ from flash.board.messages import (
     Card,
     Led,
     Mark,
+    MarkKind,
     Queue,
     Sample,
     decode_card,
@@ -62,3 +67,10 @@ def test_a_card_that_is_no_card_is_refused(text: bytes) -> None:
 def test_a_process_that_leads_two_hundred_sales_tells_that_in_a_few_kilobytes() -> None:
     card = Card("a", "inventory", "h", 1, "1.0", 1.5, led=[Led(n, 1_000, 3_600.0) for n in range(200)])
     assert len(encode_card(DEPLOYMENT, card)) < 12_000
+
+
+def test_the_control_room_has_a_tone_for_every_kind_of_mark() -> None:
+    script = (resources.files("flash.pages") / "control" / "main.js").read_text()
+    tones = re.search(r"const TONES = \{(.*?)\};", script, re.DOTALL)
+    assert tones is not None
+    assert sorted(re.findall(r"(\w+):", tones[1])) == sorted(get_args(MarkKind))

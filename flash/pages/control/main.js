@@ -16,7 +16,7 @@ const STALE_MS = 4_000;
 /** How a mark looks: bad news, news of a term, what a person did, or merely that something began or ended. */
 const TONES = {
   take_over: "term",
-  term_ended: "term",
+  term_failed: "term",
   process_lost: "bad",
   store_lost: "bad",
   store_back: "good",
