@@ -13,13 +13,22 @@ from prometheus_client.registry import Collector
 from flash.metrics.families import FAMILIES, Family
 from flash.metrics.values import Labels, Value, Values
 
+OPEN, CLASSIC = "application/openmetrics-text", ""
+"""The two formats, as the header `Accept` asks for them. Whatever else a client puts into it changes no page."""
 
-def render(values: Values, accept: str = "") -> tuple[bytes, bytes]:
-    """The text and its content type, as the header `accept` asks: the classic format, or OpenMetrics."""
+
+def format_of(accept: str) -> str:
+    """The format that the header `accept` asks for."""
     try:
-        encode, content_type = choose_encoder(accept)
+        _, content_type = choose_encoder(accept)
     except (ValueError, TypeError):  # a version that is none
-        encode, content_type = choose_encoder("")
+        return CLASSIC
+    return OPEN if content_type.startswith(OPEN) else CLASSIC
+
+
+def render(values: Values, format: str = CLASSIC) -> tuple[bytes, bytes]:
+    """The text and its content type."""
+    encode, content_type = choose_encoder(format)
     return encode(_Collected(values)), content_type.encode()
 
 

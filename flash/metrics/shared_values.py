@@ -89,13 +89,13 @@ class SharedValues:
     def _read(self, slot: int) -> tuple[Values, float] | None:
         """What stands there and when it was written; None if nothing does. A write under way is waited for."""
         for _ in range(_TRIES):
-            data = os.pread(self._fd, _SLOT_BYTES, slot * _SLOT_BYTES)
-            if len(data) < _HEADER.size:
+            header = os.pread(self._fd, _HEADER.size, slot * _SLOT_BYTES)
+            if len(header) < _HEADER.size:
                 return None
-            length, checksum, written_at = _HEADER.unpack_from(data)
-            text = data[_HEADER.size : _HEADER.size + length]
+            length, checksum, written_at = _HEADER.unpack(header)
             if not length:
                 return None
+            text = os.pread(self._fd, length, slot * _SLOT_BYTES + _HEADER.size)
             if zlib.crc32(text, _SEED) == checksum:
                 return decode(text), written_at
         _warn("the metrics of another process could not be read")

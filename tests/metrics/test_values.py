@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from flash.metrics import families, shared_values
 from flash.metrics.counts import SECONDS_BOUNDS, Histogram
-from flash.metrics.exposition import render
+from flash.metrics.exposition import format_of, render
 from flash.metrics.families import FAMILIES
 from flash.metrics.shared_values import SharedValues, make_file
 from flash.metrics.values import Values, decode
@@ -69,10 +69,12 @@ def test_buckets_are_cumulative_and_end_with_all() -> None:
         ("text/html", b"text/plain; version=0.0.4; charset=utf-8"),
         ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", b"application/openmetrics-text; version=1.0.0"),
         ("application/openmetrics-text;version=nonsense", b"text/plain; version=0.0.4; charset=utf-8"),
+        ("application/openmetrics-text;version=9.9.9", b"application/openmetrics-text; version=1.0.0"),
+        ("text/plain;version=1.0.0;escaping=allow-utf-8", b"text/plain; version=0.0.4; charset=utf-8"),
     ],
 )
 def test_the_format_is_the_one_that_is_asked_for(accept: str, content_type: bytes) -> None:
-    text, found = render(some(1), accept)
+    text, found = render(some(1), format_of(accept))
     assert found.startswith(content_type)
     parser = parse_openmetrics if b"openmetrics" in found else parse
     assert list(parser(text.decode()))
