@@ -254,13 +254,15 @@ class EventStream {
 
   #takeLine(line, event, onEvent) {
     if (line === "") {
+      // Only now: whoever lost the connection in the middle of an event has not got it.
+      if (event.id !== undefined) this.#lastId = event.id;
       if (event.data.length) onEvent(event.name, JSON.parse(event.data.join("\n")));
       return { name: "message", data: [] };
     }
     const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line);
     if (field === "event") event.name = value;
     if (field === "data") event.data.push(value);
-    if (field === "id") this.#lastId = value;
+    if (field === "id") event.id = value;
     if (field === "retry" && /^\d+$/.test(value)) this.#retrySeconds = Number(value) / 1000;
     return event;
   }
