@@ -3,19 +3,28 @@
  * one tile is in the tab order, arrows move from there, and the row of the focused tile is never taken away.
  *
  * `source` says what is shown: `describe(index)` gives `{ name, number, stamp, image, swatch, isSold, isMine, isClosed }`, or null while
- * it is unknown. Rows are used again, so drawing costs what changes and no more.
+ * it is unknown.
+ *
+ * Rows that leave the view at one end come in at the other: they stay in the document, and only what they say and where
+ * they are changes. So while the page scrolls their order in the document is not that of the items; it is put right when
+ * the page stands, and before the focus moves.
  */
 
-import { prefersStillness } from "./dom.js";
+import { Motion } from "./motion.js";
 import { Pictures } from "./pictures.js";
+import { Tile } from "./tile.js";
 
 const TILE_MIN_PX = { narrow: 148, wide: 176 };
 const NARROW_PX = 640;
 const GAP_PX = { narrow: 14, wide: 20 };
-const CAPTION_PX = 52;
+/** The name, of which the second line is often empty, so rows need little space between them. */
+const CAPTION_PX = 46;
+const ROW_GAP_PX = 14;
 const ROWS_BEYOND = 2;
-/** Before anybody scrolls. The first view is light. */
-const ROWS_BEYOND_AT_FIRST = 1;
+/** Rows that nobody sees yet can wait for the next frame. */
+const ROWS_BEYOND_PER_FRAME = 1;
+/** Signs that somebody may scroll soon. Before them only what is in view is drawn, so the first view is light. */
+const STIRRINGS = ["pointermove", "touchstart", "wheel", "scroll"];
 
 export class Grid {
   #element;
@@ -23,20 +32,23 @@ export class Grid {
   #count = 0;
   #columns = 1;
   #rowPx = 1;
+  /** Row by number; some of them may be out of view, until they are needed elsewhere. */
   #rows = new Map();
-  #spare = [];
   #active = 0;
+  #activeTile = null;
   #isAsked = false;
-  #rowsBeyond = ROWS_BEYOND_AT_FIRST;
-  #pictures = new Pictures();
+  #rowsBeyond = 0;
+  #motion = new Motion();
+  #pictures = new Pictures(this.#motion);
 
   constructor(element, source) {
     this.#element = element;
     this.#source = source;
     new ResizeObserver(() => this.#layOut()).observe(element);
     addEventListener("scroll", () => this.#ask(), { passive: true });
-    addEventListener("scroll", () => (this.#rowsBeyond = ROWS_BEYOND), { once: true });
+    for (const type of STIRRINGS) addEventListener(type, () => this.#drawMore(), { once: true, passive: true });
     addEventListener("resize", () => this.#ask(), { passive: true });
+    this.#motion.addEventListener("settle", () => this.#settle());
     element.addEventListener("keydown", (event) => this.#onKey(event));
     element.addEventListener("focusin", (event) => this.#onFocus(event));
     element.addEventListener("click", (event) => {
@@ -49,7 +61,7 @@ export class Grid {
   show(count) {
     this.#count = count;
     this.#active = Math.min(this.#active, Math.max(0, count - 1));
-    for (const number of [...this.#rows.keys()]) this.#release(number);
+    this.#clear();
     this.#layOut();
   }
 
@@ -69,7 +81,8 @@ export class Grid {
     this.#active = index;
     this.#scrollTo(Math.floor(index / this.#columns));
     this.#draw();
-    this.#tile(index)?.focus({ preventScroll: true });
+    this.#settle();
+    this.#tile(index)?.button.focus({ preventScroll: true });
   }
 
   get #hasFocus() {
@@ -82,18 +95,23 @@ export class Grid {
     const size = innerWidth < NARROW_PX ? "narrow" : "wide";
     const columns = Math.max(2, Math.floor((width + GAP_PX[size]) / (TILE_MIN_PX[size] + GAP_PX[size])));
     const tilePx = (width - GAP_PX[size] * (columns - 1)) / columns;
-    const hasOtherRows = columns !== this.#columns;
-    if (hasOtherRows) for (const number of [...this.#rows.keys()]) this.#release(number);
+    if (columns !== this.#columns) this.#clear();
     this.#columns = columns;
-    this.#rowPx = Math.round(tilePx + CAPTION_PX + GAP_PX[size]);
+    this.#rowPx = Math.round(tilePx + CAPTION_PX + ROW_GAP_PX);
     const rowCount = Math.ceil(this.#count / columns);
     this.#element.style.setProperty("--columns", columns);
     this.#element.style.setProperty("--gap", `${GAP_PX[size]}px`);
+    this.#element.style.setProperty("--row", `${this.#rowPx}px`);
     this.#element.style.height = `${rowCount * this.#rowPx}px`;
     this.#element.setAttribute("aria-rowcount", rowCount);
     this.#element.setAttribute("aria-colcount", columns);
     for (const [number, row] of this.#rows) this.#place(row, number);
     this.#draw();
+  }
+
+  #drawMore() {
+    this.#rowsBeyond = ROWS_BEYOND;
+    this.#ask();
   }
 
   #ask() {
@@ -108,78 +126,115 @@ export class Grid {
   #draw() {
     const top = -this.#element.getBoundingClientRect().top;
     const rowCount = Math.ceil(this.#count / this.#columns);
-    const first = Math.max(0, Math.floor(top / this.#rowPx) - this.#rowsBeyond);
-    const end = Math.min(rowCount, Math.ceil((top + innerHeight) / this.#rowPx) + this.#rowsBeyond);
-    if (!this.#hasFocus) this.#active = Math.min(Math.max(0, Math.ceil(top / this.#rowPx)) * this.#columns, Math.max(0, this.#count - 1));
-    const pinned = Math.floor(this.#active / this.#columns);
-    for (const number of [...this.#rows.keys()]) {
-      if ((number < first || number >= end) && !(number === pinned && this.#hasFocus)) this.#release(number);
-    }
-    for (let number = first; number < end; number += 1) if (!this.#rows.has(number)) this.#mount(number);
-    if (pinned < rowCount && this.#hasFocus && !this.#rows.has(pinned)) this.#mount(pinned);
-    this.#markActive();
+    const inView = {
+      first: Math.min(Math.max(0, Math.floor(top / this.#rowPx)), Math.max(0, rowCount - 1)),
+      end: Math.min(rowCount, Math.ceil((top + innerHeight) / this.#rowPx)),
+    };
+    const drawn = {
+      first: Math.max(0, inView.first - this.#rowsBeyond),
+      end: Math.min(rowCount, inView.end + this.#rowsBeyond),
+    };
+    const pinned = this.#hasFocus ? Math.floor(this.#active / this.#columns) : null;
+    this.#pictures.lookAt(Math.floor((inView.first + inView.end) / 2) * this.#columns);
+    const isSpare = (number) => number !== pinned && (number < drawn.first || number >= drawn.end);
+    const spare = [...this.#rows.keys()].filter(isSpare);
+    for (let number = inView.first; number < inView.end; number += 1) this.#mount(number, spare);
+    if (pinned !== null && pinned < rowCount) this.#mount(pinned, spare);
+    this.#drawBeyond(inView, drawn, spare);
+    if (!this.#motion.isScrolling) this.#settle();
   }
 
-  #mount(number) {
-    const row = this.#spare.pop() ?? makeRow();
-    this.#fitColumns(row);
+  #drawBeyond(inView, drawn, spare) {
+    let left = this.#motion.isScrolling ? ROWS_BEYOND_PER_FRAME : Infinity;
+    const beyond = [];
+    for (let number = inView.end; number < drawn.end; number += 1) beyond.push(number);
+    for (let number = inView.first - 1; number >= drawn.first; number -= 1) beyond.push(number);
+    for (const number of beyond) {
+      if (this.#rows.has(number)) continue;
+      if (left === 0) return this.#ask();
+      this.#mount(number, spare);
+      left -= 1;
+    }
+  }
+
+  /** Let the row be there, with what one of the spare ones consists of. */
+  #mount(number, spare) {
+    if (this.#rows.has(number)) return;
+    const from = spare.pop();
+    const row = from === undefined ? this.#makeRow() : this.#rows.get(from);
+    this.#rows.delete(from);
+    this.#rows.set(number, row);
     this.#fill(row, number, new Set());
     this.#place(row, number);
-    // Screen readers go by the order in the document.
-    const later = [...this.#rows.keys()].filter((other) => other > number);
-    this.#element.insertBefore(row, later.length ? this.#rows.get(Math.min(...later)) : null);
-    this.#rows.set(number, row);
   }
 
-  #release(number) {
-    const row = this.#rows.get(number);
-    this.#rows.delete(number);
-    row.remove();
-    for (const picture of row.querySelectorAll("img")) this.#pictures.clear(picture);
-    this.#spare.push(row);
+  #makeRow() {
+    const row = { element: document.createElement("div"), tiles: [] };
+    row.element.className = "row";
+    row.element.setAttribute("role", "row");
+    for (let column = 0; column < this.#columns; column += 1) row.tiles.push(new Tile(column, this.#pictures));
+    row.element.append(...row.tiles.map((tile) => tile.cell));
+    this.#element.append(row.element);
+    return row;
+  }
+
+  #clear() {
+    for (const { element, tiles } of this.#rows.values()) {
+      element.remove();
+      for (const tile of tiles) tile.empty();
+    }
+    this.#rows.clear();
+    this.#activeTile = null;
   }
 
   #place(row, number) {
-    row.style.transform = `translateY(${number * this.#rowPx}px)`;
-    row.setAttribute("aria-rowindex", number + 1);
-  }
-
-  #fitColumns(row) {
-    while (row.children.length > this.#columns) row.lastElementChild.remove();
-    while (row.children.length < this.#columns) row.append(makeCell(row.children.length));
+    row.element.style.transform = `translateY(${number * this.#rowPx}px)`;
+    row.element.setAttribute("aria-rowindex", number + 1);
   }
 
   #fill(row, number, drained) {
-    for (let column = 0; column < this.#columns; column += 1) {
+    row.tiles.forEach((tile, column) => {
       const index = number * this.#columns + column;
-      const cell = row.children[column];
-      cell.hidden = index >= this.#count;
-      if (!cell.hidden) this.#fillTile(cell.firstElementChild, index, drained.has(index));
+      tile.cell.hidden = index >= this.#count;
+      if (tile.cell.hidden) tile.empty();
+      else tile.fill(index, this.#source.describe(index), drained.has(index));
+    });
+  }
+
+  /** The page stands: what is in view can be reached by Tab, and is read in its order. */
+  #settle() {
+    if (!this.#hasFocus) {
+      const top = -this.#element.getBoundingClientRect().top;
+      const first = Math.max(0, Math.ceil(top / this.#rowPx)) * this.#columns;
+      this.#active = Math.min(first, Math.max(0, this.#count - 1));
+    }
+    this.#sort();
+    this.#markActive();
+  }
+
+  /** Put the rows into their order, but do not move the one that has the focus: it would lose it. */
+  #sort() {
+    const numbers = [...this.#rows.keys()].sort((one, other) => one - other);
+    const rows = numbers.map((number) => this.#rows.get(number).element);
+    const fixed = Math.max(0, rows.findIndex((row) => row.contains(document.activeElement)));
+    for (let place = fixed + 1; place < rows.length; place += 1) {
+      if (rows[place - 1].nextElementSibling !== rows[place]) rows[place - 1].after(rows[place]);
+    }
+    for (let place = fixed - 1; place >= 0; place -= 1) {
+      if (rows[place + 1].previousElementSibling !== rows[place]) rows[place + 1].before(rows[place]);
     }
   }
 
-  #fillTile(tile, index, isDraining) {
-    const shown = this.#source.describe(index);
-    const picture = tile.querySelector("img");
-    tile.dataset.index = index;
-    tile.classList.toggle("is-sold", shown?.isSold ?? false);
-    tile.classList.toggle("is-mine", shown?.isMine ?? false);
-    tile.classList.toggle("is-draining", isDraining && !prefersStillness());
-    for (const part of ["name", "number", "stamp"]) tile.querySelector(`.tile-${part}`).textContent = shown?.[part] ?? "";
-    tile.setAttribute("aria-disabled", shown?.isClosed ?? true);
-    if (shown === null) return this.#pictures.clear(picture);
-    tile.style.setProperty("--swatch", shown.swatch);
-    this.#pictures.show(picture, shown.image);
-  }
-
   #tile(index) {
-    return this.#rows.get(Math.floor(index / this.#columns))?.children[index % this.#columns].firstElementChild;
+    return this.#rows.get(Math.floor(index / this.#columns))?.tiles[index % this.#columns];
   }
 
   #markActive() {
-    for (const tile of this.#element.querySelectorAll('.tile[tabindex="0"]')) tile.tabIndex = -1;
-    const active = this.#tile(this.#active);
-    if (active) active.tabIndex = 0;
+    const tile = this.#tile(this.#active)?.button ?? null;
+    if (tile === this.#activeTile) return;
+    if (this.#activeTile) this.#activeTile.tabIndex = -1;
+    if (tile) tile.tabIndex = 0;
+    this.#activeTile = tile;
   }
 
   #onFocus(event) {
@@ -231,27 +286,4 @@ export class Grid {
     const below = top + this.#rowPx - innerHeight;
     if (below > 0) scrollBy({ top: below, behavior: "instant" });
   }
-}
-
-function makeRow() {
-  const row = document.createElement("div");
-  row.className = "row";
-  row.setAttribute("role", "row");
-  return row;
-}
-
-function makeCell(column) {
-  const cell = document.createElement("div");
-  cell.setAttribute("role", "gridcell");
-  cell.setAttribute("aria-colindex", column + 1);
-  const tile = Object.assign(document.createElement("button"), { className: "tile", type: "button", tabIndex: -1 });
-  const frame = Object.assign(document.createElement("span"), { className: "tile-picture" });
-  const picture = Object.assign(document.createElement("img"), { alt: "", decoding: "async", width: 400, height: 400 });
-  picture.addEventListener("load", () => picture.classList.add("is-there"));
-  frame.append(picture);
-  // A tile's name for screen readers is what it says, in this order.
-  const texts = ["tile-name", "tile-number visually-hidden", "tile-stamp"];
-  tile.append(frame, ...texts.map((className) => Object.assign(document.createElement("span"), { className })));
-  cell.append(tile);
-  return cell;
 }
