@@ -7,6 +7,8 @@ import { Odometer } from "./odometer.js";
 import { format, text } from "./strings.js";
 
 const FINAL_SECONDS = 60;
+/** From here on a countdown has hours, too many figures for a phone's width. */
+const HOUR_SECONDS = 3_600;
 
 export class Status {
   #shop;
@@ -48,6 +50,7 @@ export class Status {
       <a class="wordmark" href="/" aria-label="flash">${boltIcon}<span>flash</span></a>
       ${sale ? this.#compact(sale) : nothing}
       <div class="top-actions">
+        <a class="plain-button api" href="/docs">${text.api}</a>
         <button class="plain-button" type="button" @click=${actions.showMine}>
           ${text.mine} ${count ? html`<span class="count numbers">${count}</span>` : nothing}
         </button>
@@ -123,7 +126,7 @@ export class Status {
           ? nothing
           : html`
               <div class="figure">
-                <p class="medium ${seconds <= FINAL_SECONDS ? "is-final" : ""}" role="timer"
+                <p class="medium ${seconds <= FINAL_SECONDS ? "is-final" : seconds >= HOUR_SECONDS ? "is-long" : ""}" role="timer"
                   aria-label=${text.nextSaleLabel(format.duration(seconds))}>${format.countdown(seconds)}</p>
                 <p class="muted">${text.nextSaleIn}</p>
               </div>

@@ -36,6 +36,7 @@ export const text = {
   chooseName: "Choose a name",
   you: (name) => `You: ${name}`,
   mine: "My items",
+  api: "API",
 
   left: (stock) => `of ${number.format(stock)} left`,
   leftLabel: (remaining, stock) => `${number.format(remaining)} of ${number.format(stock)} items left`,
