@@ -6,6 +6,8 @@
  * repetition can buy twice. Types: flash-client.d.ts.
  */
 
+/** @typedef {import("./flash-client.d.ts").PersistentOptions} PersistentOptions */
+
 const PATIENCE_SECONDS = 60;
 const REQUEST_SECONDS = 20;
 const BACKOFF_SECONDS_MAX = 8;
@@ -60,7 +62,7 @@ export class FlashClient {
   }
 
   /** Reserve nothing, but get a code with which `itemId` may be bought. */
-  async checkout(userId, itemId, { userToken, ...options } = {}) {
+  async checkout(userId, itemId, /** @type {PersistentOptions & { userToken?: string }} */ { userToken, ...options } = {}) {
     const query = new URLSearchParams({ user_id: userId, id: String(itemId) });
     const headers = userToken === undefined ? {} : { "User-Token": userToken };
     return (await this.#persist(`/checkout?${query}`, { method: "POST", headers }, options)).code;
@@ -122,8 +124,7 @@ export class FlashClient {
 
   /**
    * Listen to what becomes of a sale (or of the current one, whichever that is) until `signal` is aborted, connecting
-   * again by itself. Handlers: onConnected, onLost(error), onState, onItemSold, onSoldOut,
-   * onSaleAnnounced, onSaleOpened.
+   * again by itself. Handlers: onConnected, onLost(error), onState, onItemSold, onSoldOut, onSaleAnnounced, onSaleOpened.
    */
   async events({ saleId = null, signal, ...handlers }) {
     const stream = new EventStream(this.#fetch, `${this.#base}/events${saleId === null ? "" : `?sale=${saleId}`}`);
@@ -146,12 +147,13 @@ export class FlashClient {
   }
 
   /** The browser's own cache sends If-None-Match, and turns a 304 into the answer that it has. */
-  #read(path, { signal, cache = "no-cache" } = {}) {
+  #read(path, /** @type {{ signal?: AbortSignal, cache?: RequestCache }} */ { signal, cache = "no-cache" } = {}) {
     return this.#once(path, { cache }, signal);
   }
 
   /** Send a request until it gets an answer that is not "not now", or patience runs out. */
-  async #persist(path, request, { signal, onRetry, patienceSeconds = this.#patienceSeconds } = {}) {
+  async #persist(path, request, /** @type {PersistentOptions} */ options = {}) {
+    const { signal, onRetry, patienceSeconds = this.#patienceSeconds } = options;
     const deadline = performance.now() + patienceSeconds * 1000;
     for (let attempt = 1; ; attempt += 1) {
       try {
