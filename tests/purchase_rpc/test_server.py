@@ -141,7 +141,7 @@ async def test_an_entry_is_deleted_when_its_last_command_is_answered_and_not_bef
             assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT)]], "a dropped command has no answer"
 
 
-@pytest.mark.parametrize("refusal", [refusal for refusal in Refusal if refusal.may_pass])
+@pytest.mark.parametrize("refusal", [Refusal.NO_ROOM, Refusal.PAUSED])
 async def test_a_refusal_that_may_pass_is_told_only_when_no_successor_can_decide_again(
     new_link: NewLink, clock: MockClock, refusal: Refusal
 ) -> None:

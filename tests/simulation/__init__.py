@@ -4,6 +4,7 @@ Real: the API handlers, the purchase router and client, the purchase server, the
 admission. Twins: PostgreSQL and Redis (`flash.testing.twins`), and the network between them and the hosts.
 
     plan        what a seed stands for: sizes, delays, and which fault happens when
+    clock       virtual time
     network     the way from a host to a store and back: delayed, cut, lost on either; hosts that pause or die
     stores      PostgreSQL and Redis as one host reaches them
     hosts       inventory and web processes, put together from the real parts
@@ -14,5 +15,5 @@ admission. Twins: PostgreSQL and Redis (`flash.testing.twins`), and the network 
     checks      what was said, compared with what was true
     world       one run of one plan
     seeds       many runs; shrinking and showing what failed
-    mutants     wrong programs, each of which must be caught
+    mutants     wrong programs, each of which must be caught; more of them in rpc_mutants
 """

@@ -89,7 +89,7 @@ class Buyer:
                 return
             if call.said in NOTHING_STARTED and self._random.random() < 0.3:
                 return
-            if call.said in MAYBE and self._random.random() < 0.3 and await self._ask_for_receipt(call):
+            if call.said in MAYBE and self._random.random() < 0.5 and await self._ask_for_receipt(call):
                 return
             await self._pause(call)
 

@@ -88,7 +88,8 @@ def _nothing_started(history: History, database: WatchedDatabase) -> Iterator[st
 def _final(history: History, database: WatchedDatabase) -> Iterator[str]:
     for text, at in history.final.items():
         call = history.purchases()[text][-1]
-        if any(row.begins > at for row in _of(call, database)):
+        # Who sends the code again after that starts anew, as a second tab may.
+        if call.begins < at and any(row.begins > at for row in _of(call, database)):
             yield f"sold after the receipt said for good that it was not: {call}"
 
 

@@ -12,10 +12,11 @@ from flash.codes import KEY_BYTES, digest_user
 from flash.http.message import Request, Response
 from flash.testing.twins.leases import LeaseTable
 from flash.testing.twins.redis import RedisTwin
+from tests.simulation.clock import VirtualClock
 from tests.simulation.hosts import InventoryProcess, WebProcess
 from tests.simulation.network import Host, Network, Store
 from tests.simulation.plan import Plan
-from tests.simulation.stores import Redis, Stores
+from tests.simulation.stores import AtOnce, Redis, Stores
 from tests.simulation.timeline import WatchedDatabase
 
 _RESTART_SECONDS = 0.5
@@ -32,14 +33,15 @@ class Running(NamedTuple):
 
 
 class Cluster:
-    def __init__(self, plan: Plan, nursery: trio.Nursery, database: WatchedDatabase) -> None:
+    def __init__(self, plan: Plan, clock: VirtualClock, nursery: trio.Nursery, database: WatchedDatabase) -> None:
         self.plan = plan
         self.random = Random(plan.seed)
         self.database = database
+        self.database.faults = AtOnce()
         self.database.digest_user = partial(digest_user, bytes(KEY_BYTES))
         self.postgres = Store("postgres")
         self.redis = Redis(Store("redis"), RedisTwin(), LeaseTable())
-        self.network = Network(Random(plan.seed + 1), nursery, plan.delay_seconds)
+        self.network = Network(Random(plan.seed + 1), clock, nursery, plan.delay_seconds)
         self.states: list[tuple[float, object]] = []
         """What the database was, and when: what a standby that lags would know."""
         self.inventories: dict[int, Running] = {}
@@ -53,7 +55,8 @@ class Cluster:
             self._nursery.start_soon(self._keep, self.inventories, number, f"inventory-{number}", InventoryProcess)
         for number in range(self.plan.webs):
             self._nursery.start_soon(self._keep, self.webs, number, f"web-{number}", WebProcess)
-        self._nursery.start_soon(self._keep_states)
+        if any(fault.kind == "replace postgres" for fault in self.plan.faults):
+            self._nursery.start_soon(self._keep_states)
 
     def store(self, name: str) -> Store:
         return self.postgres if name == "postgres" else self.redis.store
@@ -64,23 +67,22 @@ class Cluster:
         if web is None:
             await trio.sleep(0.01)
             return "nobody", None
-        if not web.host.resumed.is_set():
-            await web.host.resumed.wait()
+        await web.host.door.wait()
         response = await web.process.respond(request)
-        if not web.host.resumed.is_set():
-            await web.host.resumed.wait()
+        await web.host.door.wait()
         return web.host.name, None if web.host.is_dead else response
 
     def heal(self) -> None:
         """Faults end by themselves, but what they did to a host or a store must not stay."""
-        self.network.loss, self.network.delay_seconds = 0.0, self.plan.delay_seconds
+        self.network.delay_seconds = self.plan.delay_seconds
         for store in (self.postgres, self.redis.store):
-            store.thaw()
+            store.loss = 0.0
+            store.door.open(self.random)
             store.is_down = False
         self.redis.is_replica = False
         for running in (*self.inventories.values(), *self.webs.values()):
             running.host.cut_from.clear()
-            running.host.resume()
+            running.host.door.open(self.random)
 
     async def _keep(self, running: dict[int, Running], number: int, name: str, make: Any) -> None:
         while True:

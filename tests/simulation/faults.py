@@ -13,7 +13,9 @@ from tests.simulation.hosts import DEPLOYMENT
 from tests.simulation.plan import Fault
 
 _LOSS = 0.2
+_HEAVY_LOSS = 0.5
 _SLOW_SECONDS = 0.3
+_EXPIRE_EVERY_SECONDS = 0.3
 _STANDBY_DOWN_SECONDS_MAX = 1.0
 
 
@@ -56,9 +58,9 @@ async def _stop(choose: _Choose, cluster: Cluster, fault: Fault) -> None:
 
 async def _pause(choose: _Choose, cluster: Cluster, fault: Fault) -> None:
     if (victim := choose(cluster, fault)) is not None:
-        victim.host.pause()
+        victim.host.door.shut()
         await trio.sleep(fault.seconds)
-        victim.host.resume()
+        victim.host.door.open(cluster.random)
 
 
 async def _pause_and_forget(cluster: Cluster, fault: Fault) -> None:
@@ -84,9 +86,9 @@ async def _cut_web(cluster: Cluster, fault: Fault) -> None:
 
 
 async def _freeze(name: str, cluster: Cluster, fault: Fault) -> None:
-    cluster.store(name).freeze()
+    cluster.store(name).door.shut()
     await trio.sleep(fault.seconds)
-    cluster.store(name).thaw()
+    cluster.store(name).door.open(cluster.random)
 
 
 async def _restart(name: str, cluster: Cluster, fault: Fault) -> None:
@@ -134,7 +136,11 @@ async def _demote(cluster: Cluster, fault: Fault) -> None:
 
 
 async def _expire_early(cluster: Cluster, fault: Fault) -> None:
-    cluster.redis.leases.held.clear()
+    """Again and again: whoever looks next leads, while its predecessor still trusts its lease."""
+    with trio.move_on_after(fault.seconds):
+        while True:
+            cluster.redis.leases.held.clear()
+            await trio.sleep(_EXPIRE_EVERY_SECONDS)
 
 
 async def _expire_late(cluster: Cluster, fault: Fault) -> None:
@@ -159,10 +165,16 @@ async def _wrong_type(cluster: Cluster, fault: Fault) -> None:
 # The network
 
 
-async def _lose(cluster: Cluster, fault: Fault) -> None:
-    cluster.network.loss = _LOSS
+async def _lose(name: str, share: float, cluster: Cluster, fault: Fault) -> None:
+    cluster.store(name).loss = share
     await trio.sleep(fault.seconds)
-    cluster.network.loss = 0.0
+    cluster.store(name).loss = 0.0
+
+
+async def _lossy(cluster: Cluster, fault: Fault) -> None:
+    async with trio.open_nursery() as both:
+        both.start_soon(_lose, "postgres", _LOSS, cluster, fault)
+        both.start_soon(_lose, "redis", _LOSS, cluster, fault)
 
 
 async def _slow(cluster: Cluster, fault: Fault) -> None:
@@ -194,6 +206,8 @@ FAULTS: dict[str, Callable[[Cluster, Fault], Awaitable[None]]] = {
     "freeze postgres": partial(_freeze, "postgres"),
     "restart postgres": partial(_restart, "postgres"),
     "replace postgres": _replace,
-    "lossy": _lose,
+    "lossy": _lossy,
+    "lossy redis": partial(_lose, "redis", _HEAVY_LOSS),
+    "lossy postgres": partial(_lose, "postgres", _HEAVY_LOSS),
     "slow": _slow,
 }

@@ -21,7 +21,7 @@ from flash.purchase_rpc.client import PurchaseClient
 from flash.purchase_rpc.inbox import Inbox
 from flash.purchase_rpc.records import Record
 from flash.testing.twins.database import DatabaseTwin
-from tests.simulation import hosts, stores
+from tests.simulation import hosts, rpc_mutants, stores
 
 Patch = tuple[object, str, Any]
 
@@ -77,12 +77,13 @@ async def _commit_later(self: Any, term: Term, sold_before: int, approved: Seque
 
 
 def unknown_taken_for_a_rollback() -> list[Patch]:
-    """A commit without an answer is decided again by the same leader, as if it had not happened."""
+    """A commit without an answer is treated as one that found no room: as if nothing had been stored."""
 
     async def confirm(self: Any, *arguments: Any) -> Confirmed | None:
         try:
             return await _ACTOR_CONFIRM(self, *arguments)
         except OutcomeUnknown:
+            self._inventory.has_room = False
             return None
 
     return [(InventoryActor, "_confirm", confirm)]
@@ -225,19 +226,21 @@ def sold_out_is_for_ever() -> list[Patch]:
 
 
 MUTANTS: dict[str, tuple[Callable[[], list[Patch]], int]] = {
-    "no fence": (no_fence, 56),
-    "row count ignored": (row_count_ignored, 56),
-    "answer before commit": (answer_before_commit, 1),
-    "unknown taken for a rollback": (unknown_taken_for_a_rollback, 38),
-    "unknown told as unavailable": (unknown_told_as_unavailable, 48),
+    "no fence": (no_fence, 54),
+    "row count ignored": (row_count_ignored, 54),
+    "answer before commit": (answer_before_commit, 0),
+    "unknown taken for a rollback": (unknown_taken_for_a_rollback, 37),
+    "unknown told as unavailable": (unknown_told_as_unavailable, 0),
     "epoch counted in Redis": (epoch_counted_in_redis, 56),
-    "pending commands skipped": (pending_commands_skipped, 32),
-    "limit off by one": (limit_off_by_one, 8),
-    "first page only": (first_page_only, 38),
-    "sent again under another name": (sent_again_under_another_name, 10),
-    "two buyers swapped": (two_buyers_swapped, 6),
-    "refusals before the database": (refusals_before_the_database, 120),
-    "sold out is for ever": (sold_out_is_for_ever, 56),
+    "pending commands skipped": (pending_commands_skipped, 13),
+    "limit off by one": (limit_off_by_one, 2),
+    "first page only": (first_page_only, 0),
+    "sent again under another name": (sent_again_under_another_name, 105),
+    "two buyers swapped": (two_buyers_swapped, 0),
+    "refusals before the database": (refusals_before_the_database, 56),
+    "sold out is for ever": (sold_out_is_for_ever, 136),
+    "receipt final at once": (rpc_mutants.receipt_final_at_once, 62),
+    "replaced database unnoticed": (rpc_mutants.replaced_database_unnoticed, 56),
 }
 """By name: how to plant it, and a seed that has caught it, where the search begins."""
 

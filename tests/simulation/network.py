@@ -8,12 +8,14 @@ dies: a statement may be performed long after its host is gone.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from random import Random
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 import trio
 
 from flash.errors import OutcomeUnknown, Unavailable
+from tests.simulation.clock import VirtualClock
 
 T = TypeVar("T")
 
@@ -21,131 +23,189 @@ _CALLS_MAX = 20_000
 """An ordinary run makes a few hundred."""
 
 
+class Door:
+    """What passes through it waits while it is shut, and comes out in any order."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self._waiting: list[Callable[[], None]] = []
+
+    def shut(self) -> None:
+        self.is_open = False
+
+    def open(self, random: Random) -> None:
+        self.is_open = True
+        waiting, self._waiting = self._waiting, []
+        random.shuffle(waiting)
+        for go in waiting:
+            self.pass_through(go)
+
+    def pass_through(self, go: Callable[[], None]) -> None:
+        if self.is_open:
+            go()
+        else:
+            self._waiting.append(go)
+
+    async def wait(self) -> None:
+        """For a task that passes through. It costs a turn of the scheduler only if it has to wait."""
+        while not self.is_open:
+            opened = trio.Event()
+            self._waiting.append(opened.set)
+            await opened.wait()
+
+
 class Store:
-    """PostgreSQL or Redis as the network sees it."""
+    """PostgreSQL or Redis as the network sees it. While its `door` is shut it is frozen: it accepts, and no more."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_down = False
         self.connections = 0
         """A number that is raised when all connections break."""
-        self.thawed = _set_event()
-
-    def freeze(self) -> None:
-        """Calls wait from now on, in the order that they came in."""
-        self.thawed = trio.Event()
-
-    def thaw(self) -> None:
-        self.thawed.set()
+        self.loss = 0.0
+        """The share of calls that are lost on either way."""
+        self.door = Door()
 
 
 class Host:
-    """One process. What it sends and what it hears passes through here."""
+    """One process. What it sends and what it hears passes through its `door`.
+
+    If that is shut the process stands still, as after SIGSTOP. Its timers run on: they act on nothing but itself.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.is_dead = False
         self.cut_from: set[str] = set()
-        self.resumed = _set_event()
-
-    def pause(self) -> None:
-        """As SIGSTOP: nothing leaves it and nothing reaches it. Its timers run on: they act on nothing but itself."""
-        self.resumed = trio.Event()
-
-    def resume(self) -> None:
-        self.resumed.set()
+        self.door = Door()
 
 
-class _Call(Generic[T]):
-    """Where the answer goes."""
+class _Call:
+    """What is asked, and where the answer goes."""
 
-    __slots__ = ("answered", "error", "result")
-
-    def __init__(self) -> None:
+    def __init__(self, host: Host, store: Store, perform: Callable[[], Awaitable[Any]], *, may_wait: bool) -> None:
+        self.host = host
+        self.store = store
+        self.perform = perform
+        self.may_wait = may_wait
+        self.connection = store.connections
+        self.is_awaited = True
         self.answered = trio.Event()
-        self.error: BaseException | None = None
-        self.result: T
+        self.error: Exception | None = None
+        self.result: Any = None
 
-    def fail(self, error: BaseException) -> None:
-        self.error = error
-        self.answered.set()
+    @property
+    def is_cut(self) -> bool:
+        return self.store.name in self.host.cut_from
+
+    def answer(self, result: Any, error: Exception | None) -> None:
+        """The first answer counts."""
+        if not self.answered.is_set():
+            self.result, self.error = result, error
+            self.answered.set()
+
+    def fail(self, error: Exception) -> None:
+        self.answer(None, error)
 
 
 class Network:
-    """`delay_seconds` is the mean of one way; `loss` the share of calls that are lost on either way."""
+    """`delay_seconds` is the mean of one way."""
 
-    def __init__(self, random: Random, nursery: trio.Nursery, delay_seconds: float) -> None:
+    def __init__(self, random: Random, clock: VirtualClock, nursery: trio.Nursery, delay_seconds: float) -> None:
         self.delay_seconds = delay_seconds
-        self.loss = 0.0
         self.calls = 0
         self.lost_before = self.lost_after = self.late = 0
         self._random = random
+        self._clock = clock
         self._nursery = nursery
 
     async def call(
         self, host: Host, store: Store, perform: Callable[[], Awaitable[T]], timeout_seconds: float, block: float = 0.0
     ) -> T:
-        """Perform it there. Raises `Unavailable` or `OutcomeUnknown`, and what `perform` raises."""
+        """Perform it there; it may wait there for up to `block` seconds.
+
+        Raises `Unavailable` or `OutcomeUnknown`, and what `perform` raises.
+        """
         if host.is_dead:
             await trio.lowlevel.checkpoint()
             raise Unavailable("this host is dead")
-        call = _Call[T]()
+        call = _Call(host, store, perform, may_wait=block > 0)
         self.calls += 1
         assert self.calls < _CALLS_MAX, f"{host.name} runs in circles"
-        self._nursery.start_soon(self._deliver, host, store, perform, call)
-        with trio.move_on_after(timeout_seconds + block) as patience:
+        self._travel(host, partial(self._arrive, call))
+        # A cancel scope would cost as much as all the rest of a call.
+        patience = self._clock.after(
+            timeout_seconds + block, lambda: call.fail(OutcomeUnknown(f"{store.name} did not answer: time-out"))
+        )
+        try:
             await call.answered.wait()
-        if patience.cancelled_caught:
-            raise OutcomeUnknown(f"{store.name} did not answer: time-out")
+        finally:
+            call.is_awaited = False
+            patience.cancel()
         if call.error is not None:
             raise call.error
-        return call.result
+        result: T = call.result
+        return result
 
-    async def _deliver(self, host: Host, store: Store, perform: Callable[[], Awaitable[T]], call: _Call[T]) -> None:
-        connection = store.connections
-        await self._travel(host)
-        if store.name in host.cut_from:
+    def _travel(self, host: Host, arrive: Callable[[], None]) -> None:
+        """A host that stands still neither sends nor hears."""
+
+        def set_off() -> None:
+            self._clock.after(self._delay(), partial(host.door.pass_through, arrive))
+
+        host.door.pass_through(set_off)
+
+    def _delay(self) -> float:
+        return self.delay_seconds * self._random.expovariate(1)
+
+    def _arrive(self, call: _Call) -> None:
+        if call.is_cut:
             return  # it is never answered
-        if self._is_lost():
+        if self._is_lost(call):
             self.lost_before += 1
             call.fail(OutcomeUnknown("the connection was lost"))
             return
-        if not store.thawed.is_set():
-            await store.thawed.wait()
-        if store.is_down:
-            call.fail(Unavailable(f"{store.name} refuses connections"))
-            return
-        if store.connections != connection:
+        call.store.door.pass_through(partial(self._accept, call))
+
+    def _accept(self, call: _Call) -> None:
+        if call.store.is_down:
+            call.fail(Unavailable(f"{call.store.name} refuses connections"))
+        elif call.store.connections != call.connection:
             call.fail(OutcomeUnknown("the connection was lost"))
-            return
-        if call.answered.is_set() or host.is_dead:
-            self.late += 1
+        elif call.may_wait:
+            self._nursery.start_soon(self._perform_waiting, call)
+        else:
+            self._perform(call)
+
+    def _perform(self, call: _Call) -> None:
+        """Without a task: nothing that a store does at once waits for anything."""
+        self.late += not call.is_awaited
+        steps = self._outcome(call).__await__()
         try:
-            call.result = await perform()
+            next(steps)
+        except StopIteration as done:
+            self._travel(call.host, partial(self._return, call, *done.value))
+        else:
+            raise AssertionError(f"{call.store.name} waits")
+
+    async def _perform_waiting(self, call: _Call) -> None:
+        outcome = await self._outcome(call)
+        self._travel(call.host, partial(self._return, call, *outcome))
+
+    async def _outcome(self, call: _Call) -> tuple[Any, Exception | None]:
+        try:
+            return await call.perform(), None
         except Exception as error:  # noqa: BLE001 (a bug is its caller's)
-            call.error = error
-        await self._travel(host)
-        if store.name in host.cut_from:
+            return None, error
+
+    def _return(self, call: _Call, result: Any, error: Exception | None) -> None:
+        if call.is_cut:
             return
-        if store.connections != connection or self._is_lost():
+        if call.store.connections != call.connection or self._is_lost(call):
             self.lost_after += 1
             call.fail(OutcomeUnknown("the connection was lost"))
-            return
-        call.answered.set()
+        else:
+            call.answer(result, error)
 
-    async def _travel(self, host: Host) -> None:
-        # An event that is set costs a turn of the scheduler all the same.
-        if not host.resumed.is_set():
-            await host.resumed.wait()
-        await trio.sleep(self.delay_seconds * self._random.expovariate(1))
-        if not host.resumed.is_set():
-            await host.resumed.wait()
-
-    def _is_lost(self) -> bool:
-        return self.loss > 0 and self._random.random() < self.loss
-
-
-def _set_event() -> trio.Event:
-    event = trio.Event()
-    event.set()
-    return event
+    def _is_lost(self, call: _Call) -> bool:
+        return call.store.loss > 0 and self._random.random() < call.store.loss

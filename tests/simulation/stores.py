@@ -28,6 +28,7 @@ from flash.domain import (
     UserId,
 )
 from flash.stores.redis_link import RedisCommand, refusal
+from flash.testing.twins.faults import Faults
 from flash.testing.twins.leases import LeasesTwin, LeaseTable
 from flash.testing.twins.link import perform
 from flash.testing.twins.redis import CommandRefused, RedisTwin
@@ -41,6 +42,16 @@ DATABASE_SECONDS, REDIS_SECONDS = 2.0, 1.0
 _PAGE_ROWS = 2
 _WRITES = ("XADD", "XDEL", "SET", "DEL", "EVAL", "PEXPIRE")
 _READ_ONLY = "READONLY You can't write against a read only replica."
+
+
+class AtOnce(Faults):
+    """A twin that does its part at once: what can go wrong on the way is the business of the network."""
+
+    async def before(self, name: str, *args: object) -> None:
+        pass
+
+    async def after(self, name: str, *args: object) -> None:
+        pass
 
 
 @dataclass
@@ -144,6 +155,7 @@ class Leases:
     def __init__(self, host: Host, stores: Stores) -> None:
         self._host, self._stores = host, stores
         self._twin = LeasesTwin(stores.redis.leases, host.name, LEASE_SECONDS)
+        self._twin.faults = AtOnce()
 
     async def _call(self, perform: Callable[[], Awaitable[T]]) -> T:
         async def unless_replica() -> T:

@@ -9,8 +9,8 @@ from tests.simulation.plan import plan_of
 from tests.simulation.seeds import explain, run_seeds, shrink
 from tests.simulation.world import run_plan
 
-SEEDS = 1_000
-_BLOCK = 250
+SEEDS = 2_000
+_BLOCK = 500
 
 MET = (
     "term ended in its commit",
@@ -18,6 +18,9 @@ MET = (
     "call lost before it was performed",
     "answer lost after it was performed",
     "forgotten by a replaced database",
+    "command found sold by an earlier batch",
+    "final no",
+    "call: receipt not_purchased",
     "command decided again",
     "unknown that was a yes",
     "unknown that was a no",

@@ -53,7 +53,7 @@ class WatchedDatabase(DatabaseTwin):
         self.rows: list[Row] = []
         self.problems: list[str] = []
         self.terms: dict[SaleId, Term] = {}
-        self.begun = self.ended_in_commit = self.replaced = self.decided_again = 0
+        self.begun = self.ended_in_commit = self.replaced = self.decided_again = self.found_sold = 0
         self._decided: set[tuple[CheckoutId, str]] = set()
         self.forgotten_attempts: list[tuple[Attempt | MalformedAttempt, str]] = []
 
@@ -77,6 +77,7 @@ class WatchedDatabase(DatabaseTwin):
         except TermEnded:
             self.ended_in_commit += 1
             raise
+        self.found_sold += len(confirmed.receipts)
         if confirmed.sold and self.terms.get(term.sale_id) is not term:
             self.problems.append(f"a leader that was deposed has sold: epoch {term.epoch} of sale {term.sale_id}")
         for purchase in confirmed.sold:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import random as global_random
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
 import trio
-from trio.testing import MockClock
+import trio._core._run as scheduler
 
 from flash.domain import ItemId
 from flash.errors import first_of
 from flash.http.message import Request, Response
 from tests.simulation.buyers import Buyer
 from tests.simulation.checks import check
+from tests.simulation.clock import VirtualClock
 from tests.simulation.cluster import Cluster
 from tests.simulation.faults import inflict
 from tests.simulation.history import History
@@ -38,24 +42,46 @@ class Report:
 
 def run_plan(plan: Plan, *, keeps_trace: bool = False) -> Report:
     """The same plan gives the same report. There is a trace if something is wrong, or if it `keeps_trace`."""
-    global_random.seed(plan.seed)  # jitter
-    trio._core._run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # hypothesis does so, too
-    trio._core._run._r.seed(plan.seed)
     world = World(plan)
-    handler = _Trace(world.trace)
-    log = logging.getLogger("flash")
+    with _drawn_from(plan.seed), _logging_to(world.trace):
+        try:
+            trio.run(world.run, clock=world.clock)
+        except BaseExceptionGroup as error:
+            world.wrong.append(f"the run has crashed: {first_of(error)!r}")
+    return world.report(keeps_trace)
+
+
+@contextmanager
+def _drawn_from(seed: int) -> Iterator[None]:
+    """What the processes draw, and which task comes first, follow from `seed`. So does when garbage is seen: never."""
+    before = scheduler._ALLOW_DETERMINISTIC_SCHEDULING, scheduler._r.getstate(), global_random.getstate()
+    was_collecting = gc.isenabled()
+    gc.disable()
+    scheduler._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # as Hypothesis has it, through pytest-trio
+    scheduler._r.seed(seed)
+    global_random.seed(seed)
+    try:
+        yield
+    finally:
+        scheduler._ALLOW_DETERMINISTIC_SCHEDULING = before[0]  # type: ignore[misc]
+        scheduler._r.setstate(before[1])
+        global_random.setstate(before[2])
+        if was_collecting:
+            gc.enable()
+
+
+@contextmanager
+def _logging_to(trace: list[Any]) -> Iterator[None]:
+    handler, log = _Trace(trace), logging.getLogger("flash")
     before = log.level, log.propagate
     log.setLevel(logging.INFO)
     log.propagate = False
     log.addHandler(handler)
     try:
-        trio.run(world.run, clock=MockClock(autojump_threshold=0))
-    except BaseExceptionGroup as error:
-        world.wrong.append(f"the run has crashed: {first_of(error)!r}")
+        yield
     finally:
         log.removeHandler(handler)
         log.level, log.propagate = before
-    return world.report(keeps_trace)
 
 
 class _Trace(logging.Handler):
@@ -74,6 +100,7 @@ class World:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.clock = VirtualClock()
         self.trace: list[tuple[float, str, tuple[Any, ...]]] = []
         self.history = History()
         self.database = WatchedDatabase(random=Random(plan.seed))
@@ -82,19 +109,25 @@ class World:
         self.cluster: Cluster
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            self.cluster = Cluster(self.plan, nursery, self.database)
-            self.cluster.start()
-            for number in range(self.plan.buyers):
-                luck = Random(self.plan.seed * 1_000 + number)
-                buyer = Buyer(f"buyer-{number}", self, self.history, luck, self.plan.think_seconds)
-                nursery.start_soon(buyer.run)
-            for fault in self.plan.faults:
-                nursery.start_soon(self._inflict, fault)
-            await trio.sleep(FAULTS_END)
-            self.cluster.heal()
-            await self._sell_out()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._run_in(nursery)
+        finally:
+            self.clock.clear()
+
+    async def _run_in(self, nursery: trio.Nursery) -> None:
+        self.cluster = Cluster(self.plan, self.clock, nursery, self.database)
+        self.cluster.start()
+        for number in range(self.plan.buyers):
+            luck = Random(self.plan.seed * 1_000 + number)
+            buyer = Buyer(f"buyer-{number}", self, self.history, luck, self.plan.think_seconds)
+            nursery.start_soon(buyer.run)
+        for fault in self.plan.faults:
+            nursery.start_soon(self._inflict, fault)
+        await trio.sleep(FAULTS_END)
+        self.cluster.heal()
+        await self._sell_out()
+        nursery.cancel_scope.cancel()
 
     async def _inflict(self, fault: Fault) -> None:
         await trio.sleep(fault.at)
@@ -143,6 +176,7 @@ class World:
         counts["call lost before it was performed"] += self.cluster.network.lost_before
         counts["answer lost after it was performed"] += self.cluster.network.lost_after
         counts["command decided again"] += self.database.decided_again
+        counts["command found sold by an earlier batch"] += self.database.found_sold
         counts["sold"] += len(self.database.rows)
         counts["forgotten by a replaced database"] += sum(row.ends < math.inf for row in self.database.rows)
         counts["final no"] += len(self.history.final)

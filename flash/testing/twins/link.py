@@ -59,11 +59,12 @@ class RedisLinkTwin:
 
 async def perform(redis: RedisTwin, command: RedisCommand) -> Any:
     """The answer to one command, which is waited for if it blocks. Raises `CommandRefused`."""
-    block_seconds = _block_seconds(command)
-    answer = None
-    with trio.move_on_after(block_seconds):
-        while (answer := redis.perform(command)) is None and block_seconds:
-            await redis.changed.wait()
+    answer = redis.perform(command)
+    if answer is None and (block_seconds := _block_seconds(command)):
+        with trio.move_on_after(block_seconds):
+            while answer is None:
+                await redis.changed.wait()
+                answer = redis.perform(command)
     return answer
 
 
