@@ -15,12 +15,15 @@ import orjson
 from jsonschema import Draft202012Validator
 
 from flash.api.openapi.document import OPERATIONS, document
+from flash.api.openapi.headers import ON_EVERY_ANSWER
 from flash.api.openapi.operation import Json
 from flash.http.message import Response
 
 DOCUMENT = document(OPERATIONS)
 ANYWHERE = {"date", "connection", "content-length", "content-type", "content-encoding", "vary"}
 """Headers that need no description."""
+BY_THE_CONNECTION = {name.lower() for name in ON_EVERY_ANSWER}
+"""Added where answers are sent, which is not here."""
 SECURITY = {"x-content-type-options", "referrer-policy", "content-security-policy"}
 
 
@@ -54,6 +57,11 @@ def find(method: str, target: str) -> Json | None:
     return found.get("get" if method == "HEAD" else method.lower()) if isinstance(found, dict) else None
 
 
+def operations(item: Json) -> list[Json]:
+    """Those of a path, beside which stand the parameters of them all."""
+    return [one for name, one in item.items() if name != "parameters"]
+
+
 def resolved(thing: Json) -> Json:
     """What `thing` refers to, or itself."""
     while "$ref" in thing:
@@ -84,7 +92,7 @@ def _shape(path: str) -> re.Pattern[str]:
 @cache
 def _validator(operation_id: str, status: int, media_type: str) -> Draft202012Validator:
     operation = next(
-        one for item in DOCUMENT["paths"].values() for one in item.values() if one["operationId"] == operation_id
+        one for item in DOCUMENT["paths"].values() for one in operations(item) if one["operationId"] == operation_id
     )
     schema = resolved(operation["responses"][str(status)])["content"][media_type]["schema"]
     return validator(schema)
@@ -108,7 +116,7 @@ def _code(answer: Response) -> object:
 def _check_headers(described: Json, answer: Response) -> None:
     headers = {name.lower(): resolved(header) for name, header in described.get("headers", {}).items()}
     given = {name.decode().lower() for name, _ in answer.headers}
-    missing = {name for name, header in headers.items() if header.get("required")} - given
+    missing = {name for name, header in headers.items() if header.get("required")} - given - BY_THE_CONNECTION
     assert not missing, f"{answer.status} lacks {missing}"
     unknown = {name for name in given - headers.keys() - ANYWHERE - SECURITY if not name.startswith("access-control-")}
     assert not unknown, f"{answer.status} has {unknown}, which nobody describes"

@@ -48,7 +48,7 @@ def command(address: str) -> list[str]:
     return [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", CONFIG.name),
         *("run", f"{address}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}"),
-        *("--max-examples", "6", "--seed", "1", "--no-shrink", "--generation-database", "none"),
+        *("--max-examples", "4", "--seed", "1", "--no-shrink", "--generation-database", "none"),
         *("--request-timeout", "10"),
     ]
 

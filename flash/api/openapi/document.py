@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 
 from flash import __version__
-from flash.api.openapi.headers import HEADERS
-from flash.api.openapi.operation import Json, Operation
+from flash.api.openapi.headers import HEADERS, ON_EVERY_ANSWER, PARAMETERS
+from flash.api.openapi.operation import Json, Operation, ref
 from flash.api.openapi.operators import OPERATORS, SECURITY_SCHEMES
 from flash.api.openapi.problems import COMMON, http_answers, http_references, problem_answers
 from flash.api.openapi.reading import READING
@@ -17,6 +17,7 @@ from flash.api.openapi.shop import SHOP
 
 OPERATIONS: dict[tuple[str, str], Operation] = {**SHOP, **READING, **SERVICE, **OPERATORS}
 
+_LOGIN = ("POST", "/control/login")
 _PAGE_FILE = re.compile(r"/pages/[^/{]+/[^/{]+")
 _DESCRIPTION = """\
 Every hour a new sale of exactly 10,000 items opens. Buyers check an item out, get a code, and buy with it. Nobody hears
@@ -39,9 +40,15 @@ def document(routes: Iterable[tuple[str, str]]) -> Json:
     described = {route: OPERATIONS[route] for route in dict.fromkeys(map(described_as, routes)) if route in OPERATIONS}
     paths: dict[str, Json] = {}
     for (method, path), operation in described.items():
-        paths.setdefault(path, {})[method.lower()] = _operation(operation)
-    components: Json = {"schemas": SCHEMAS, "headers": HEADERS, "responses": http_answers()}
-    if any(operation.is_operators for operation in described.values()):
+        shared = {"parameters": [ref("parameters", name) for name in PARAMETERS]}
+        paths.setdefault(path, shared)[method.lower()] = _operation(operation, is_locked=_LOGIN in described)
+    components: Json = {
+        "schemas": SCHEMAS,
+        "headers": HEADERS,
+        "parameters": PARAMETERS,
+        "responses": {name: _named(answer) for name, answer in http_answers().items()},
+    }
+    if _LOGIN in described:
         components["securitySchemes"] = SECURITY_SCHEMES
     return {
         "openapi": "3.1.0",
@@ -65,7 +72,8 @@ def described_as(route: tuple[str, str]) -> tuple[str, str]:
     return (method, "/pages/{folder}/{file}") if _PAGE_FILE.fullmatch(path) else route
 
 
-def _operation(operation: Operation) -> Json:
+def _operation(operation: Operation, *, is_locked: bool) -> Json:
+    """`is_locked`: there is a token for operators."""
     found: Json = {"operationId": operation.id, "tags": [operation.tag], "summary": operation.summary}
     if operation.description:
         found["description"] = operation.description
@@ -73,7 +81,7 @@ def _operation(operation: Operation) -> Json:
         found["parameters"] = list(operation.parameters)
     if operation.body:
         found["requestBody"] = operation.body
-    if operation.is_operators:
+    if operation.is_operators and is_locked:
         found["security"] = [{name: []} for name in SECURITY_SCHEMES]
     found["responses"] = _responses(operation)
     return found
@@ -84,7 +92,14 @@ def _responses(operation: Operation) -> Json:
     for status, answer in operation.answers.items():
         problem = responses.get(str(status))
         responses[str(status)] = answer if problem is None else _both(answer, problem)
-    return dict(sorted(responses.items()))
+    named = {status: one if "$ref" in one else _named(one) for status, one in responses.items()}
+    return dict(sorted(named.items()))
+
+
+def _named(answer: Json) -> Json:
+    """With the headers that every answer has."""
+    shared = {name: ref("headers", name) for name in ON_EVERY_ANSWER}
+    return {**answer, "headers": {**answer.get("headers", {}), **shared}}
 
 
 def _both(answer: Json, problem: Json) -> Json:

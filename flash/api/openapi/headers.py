@@ -7,6 +7,8 @@ from flash.api.openapi.schemas import KEY
 
 _TEXT: Json = {"type": "string"}
 _SECONDS: Json = {"type": "integer", "minimum": 1}
+_REQUEST_ID = "c2a1f7c36b90d3e40000000000000a1f"
+_TRACEPARENT = f"00-{_REQUEST_ID}-0000000000000a1f-00"
 
 
 def _header(description: str, schema: Json, example: object) -> Json:
@@ -56,8 +58,26 @@ HEADERS: Json = {
         **_header("What the page may load.", _TEXT, "default-src 'none'; script-src 'self'"),
         "required": True,
     },
-    "Location": {**_header("Where it is.", _TEXT, "/control"), "required": True},
+    "X-Request-ID": {**_header("Names the request, here and in the logs.", _TEXT, _REQUEST_ID), "required": True},
+    "traceparent": {**_header("The place of the request in its trace.", _TEXT, _TRACEPARENT), "required": True},
 }
+ON_EVERY_ANSWER = ("X-Request-ID", "traceparent")
+
+PARAMETERS: Json = {
+    "X-Request-ID": {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "A name for the request, which is echoed and logged. One is made for whoever sends none.",
+        "schema": _TEXT,
+    },
+    "traceparent": {
+        "name": "traceparent",
+        "in": "header",
+        "description": "The trace that the request belongs to (W3C Trace Context).",
+        "schema": _TEXT,
+    },
+}
+"""What every operation takes. No examples: viewers would fill them in."""
 
 IDEMPOTENCY_KEY: Json = {
     "name": "Idempotency-Key",

@@ -98,7 +98,15 @@ SERVICE: dict[tuple[str, str], Operation] = {
         id="metrics",
         tag=HEALTH,
         summary="Counters and gauges for Prometheus",
-        answers={200: answer("The text format, version 0.0.4 or OpenMetrics.", {"text/plain": _TEXT})},
+        description="For operators only where there is a token for them.",
+        answers={
+            200: answer(
+                "Prometheus' text format, or OpenMetrics if `Accept` prefers it.",
+                {"text/plain": _TEXT, "application/openmetrics-text": _TEXT},
+                "Cache-Control",
+            )
+        },
+        problems=("unauthorized", "rate_limited"),
         is_operators=True,
     ),
     ("GET", "/openapi.json"): Operation(
