@@ -50,7 +50,7 @@ PURCHASE = Purchase(CheckoutId(7), RequestId("auto:x"), ItemId(101), UserId("zoÃ
 METHODS_ONLY = "method_not_allowed"
 """Of a method that no operation has, so no operation lists it."""
 AWAITED = {("GET", "/metrics")}
-"""Described, and not answered yet."""
+"""Described, and not part of the fake shop: `tests/cluster/test_metrics.py` asks for it."""
 
 
 def open_shop(pauses_error: FlashError | None = None) -> FakeShop:
