@@ -21,11 +21,13 @@ INSTANCES = ("flash-web@8080.service", "flash-inventory@1.service", "flash-migra
 
 @pytest.fixture
 def units(tmp_path: Path) -> Path:
-    """The units, with a program that is there: systemd looks for it."""
+    """The units, with a program that is there: systemd looks for it, and splits its path at blanks."""
     folder = tmp_path / "units"
     shutil.copytree(UNITS, folder)
+    program = tmp_path / "python"
+    program.symlink_to(sys.executable)
     for unit in folder.glob("*.service"):
-        unit.write_text(unit.read_text().replace("/opt/flash/bin/flash", f"{sys.executable} -m flash"))
+        unit.write_text(unit.read_text().replace("/opt/flash/bin/flash", f"{program} -m flash"))
     return folder
 
 
