@@ -87,6 +87,25 @@ def test_wrong_usage_exits_2_without_a_traceback(arguments: tuple[str, ...]) -> 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "usage", "said"),
+    [
+        (("audti",), "usage: flash [-h]", "did you mean audit?"),
+        (("up", "--demoo"), "usage: flash up ", "did you mean --demo?"),
+        (("keys", "rotat"), "usage: flash keys ", "did you mean rotate?"),
+        (("keys", "rotate", "--now"), "usage: flash keys rotate ", "unrecognized arguments: --now"),
+        (("zzz",), "usage: flash [-h]", "invalid choice: 'zzz'"),
+    ],
+)
+def test_a_misspelt_word_is_answered_by_its_own_command_with_the_nearest_right_one(
+    arguments: tuple[str, ...], usage: str, said: str
+) -> None:
+    done = flash(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(usage)
+    assert said in done.stderr
+
+
 def test_wrong_settings_are_all_named_and_exit_2() -> None:
     done = flash("config", PORT="http", FLASH_USER_LIMIT="0")
     assert done.returncode == 2

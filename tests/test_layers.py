@@ -108,7 +108,7 @@ IMPORTS = {
     " purchase_rpc.messages shutdown sold_feed stores telemetry",
     "local": "bridge config errors http processes settings shutdown stores telemetry",
     "terminal": "client config errors local",
-    "cli": "audit bridge config errors local processes stores terminal",
+    "cli": "audit bridge config errors local processes settings stores terminal",
     "__main__": "cli",
     "testing": "codes config domain errors inventory local processes purchase_rpc stores",
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",

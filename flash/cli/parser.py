@@ -9,10 +9,11 @@ from typing import TypeAlias
 
 from flash import __version__
 from flash.cli import commands as run
+from flash.cli.arguments import Parser
 from flash.cli.completion import SHELLS
 from flash.config import Config
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 EXIT_CODES = """exit codes:
   0  done, or stopped as asked
@@ -30,7 +31,7 @@ BUY_EXIT_CODES = """exit codes:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="flash",
         description="A flash-sale backend: every hour a sale of exactly 10,000 items, sold exactly once.",
         epilog=f"Settings are environment variables; `flash config` lists them with their values.\n\n{EXIT_CODES}",
