@@ -188,7 +188,7 @@ class Config:
         "FLASH_USER_KEY",
         token(32),
         "at least 32 visible ASCII characters",
-        "with it, a checkout's user_id counts only with a User-Token: a JWT (HS256) under this key, see README",
+        "with it, a checkout's user_id counts only with a User-Token: a JWT (HS256) under this key, see docs/api.md",
     )
 
     metrics_port: int = whole(

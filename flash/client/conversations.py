@@ -186,7 +186,7 @@ def _wait(patience: Patience, answer: Answer | Lost, error: FlashClientError) ->
     seconds = patience.next_wait(answer.retry_after_seconds if isinstance(answer, Answer) else None)
     if seconds is None:
         raise error
-    yield Wait(seconds)
+    yield Wait(seconds, error.detail if isinstance(answer, Answer) else "")
 
 
 def _error(answer: Answer | Lost) -> FlashClientError:

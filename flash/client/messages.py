@@ -22,7 +22,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
+    """`why`: what the service answered, for a person who waits as well; empty if it did not answer."""
+
     seconds: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)

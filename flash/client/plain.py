@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -15,9 +16,20 @@ T = TypeVar("T")
 
 
 class PlainTransport:
-    """One keep-alive connection to `base_url`. `certificate` is a PEM file to trust instead of the system's."""
+    """One keep-alive connection to `base_url`. `certificate` is a PEM file to trust instead of the system's.
 
-    def __init__(self, base_url: str, *, timeout_seconds: float = 10.0, certificate: Path | None = None) -> None:
+    `on_wait` hears of each wait before it begins.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        timeout_seconds: float = 10.0,
+        certificate: Path | None = None,
+        on_wait: Callable[[Wait], None] | None = None,
+    ) -> None:
+        self._on_wait = on_wait
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{base_url!r} is no address: expected http://host:port")
@@ -43,6 +55,8 @@ class PlainTransport:
                 result: T = end.value
                 return result
             if isinstance(wanted, Wait):
+                if self._on_wait is not None:
+                    self._on_wait(wanted)
                 time.sleep(wanted.seconds)
                 heard = None
             else:

@@ -17,6 +17,7 @@ from flash.client.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from flash.client.messages import Wait
 from flash.client.plain import PlainTransport
 from flash.client.results import Receipt
 from flash.client.retries import Retries
@@ -27,6 +28,9 @@ from flash.terminal.printable import printable
 
 REFUSED = 3
 UNDECIDED = 4
+
+_NOTICED_SECONDS = 1.0
+"""A wait this long is announced: somebody is looking at a silent terminal."""
 
 _WORDS = {
     "item_sold": "somebody was faster: this item is sold",
@@ -45,7 +49,7 @@ _WORDS = {
 def buy(url: str, user_id: str, item_id: int | None, *, certificate: Path | None, user_key: str | None) -> int:
     """Buy the item, or a free one, and print the receipt. Returns the exit code; the reason of a no goes to stderr."""
     try:
-        transport = PlainTransport(url, certificate=certificate)
+        transport = PlainTransport(url, certificate=certificate, on_wait=_say_wait)
     except (ValueError, OSError) as error:
         raise ConfigError(f"--url or --cacert: {error}") from error
     style = style_of(sys.stdout, environment())
@@ -58,6 +62,11 @@ def buy(url: str, user_id: str, item_id: int | None, *, certificate: Path | None
         transport.close()
     sys.stdout.write("\n".join([*_lines(receipt, url, style), ""]))
     return 0
+
+
+def _say_wait(wait: Wait) -> None:
+    if wait.why and wait.seconds >= _NOTICED_SECONDS:
+        sys.stderr.write(f"flash: not yet ({printable(wait.why)}): trying again in {wait.seconds:.0f} s\n")
 
 
 def _lines(receipt: Receipt, url: str, style: Style) -> Iterator[str]:

@@ -27,6 +27,8 @@ from flash.terminal.top_view import lines
 
 LOOK_SECONDS = 1.0
 SALES_MAX = 8
+_WHOLE_LINES = 1_000
+"""Without a terminal nothing is cut: a shortened process id would be another one."""
 _ANSWER_SECONDS = 3.0
 
 
@@ -101,5 +103,5 @@ def _print_once(watcher: Watcher, url: str) -> None:
         raise OperatorError(
             f"nobody answers at {url} ({printable(error.detail)}): start the service with `flash up`, or give --url"
         )
-    width = shutil.get_terminal_size((100, 24)).columns
+    width = shutil.get_terminal_size((_WHOLE_LINES, 24)).columns
     sys.stdout.write("\n".join([*lines(watcher.history, url, width, style_of(sys.stdout, environment())), ""]))

@@ -93,12 +93,48 @@ def another_service() -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Keep quiet."""
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+    yield from serving(Handler)
+
+
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def paused_then_sold() -> Iterator[str]:
+    """A shop that asks for a second's patience once, and then says that the item is sold."""
+    answers = [
+        (503, b'{"code": "paused", "detail": "The sale is paused"}'),
+        (409, b'{"code": "item_sold", "detail": "-"}'),
+    ]
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, body = answers.pop(0)
+            self.send_response(status)
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    yield from serving(Handler)
+
+
+def test_it_says_what_it_waits_for(paused_then_sold: str) -> None:
+    done = flash("buy", "--user", "me", "--id", "1", "--url", paused_then_sold)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines() == [
+        "flash: not yet (The sale is paused): trying again in 1 s",
+        "flash: somebody was faster: this item is sold",
+    ]
 
 
 def test_what_a_stranger_answers_does_not_steer_the_terminal(another_service: str) -> None:

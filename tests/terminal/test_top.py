@@ -28,8 +28,10 @@ async def test_it_shows_a_service_once_to_programs_and_on_a_screen_of_its_own_to
 ) -> None:
     token = "the-token-of-an-operator"
     async with open_service(postgres, valkey.url, FLASH_CONTROL_TOKEN=token) as address:
-        done = await trio.to_thread.run_sync(lambda: flash("top", "--url", address))
+        long = f"{address}/?{120 * 'x'}"
+        done = await trio.to_thread.run_sync(lambda: flash("top", "--url", long))
         assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"flash top  {long}"), "nothing is cut without a terminal"
         assert "Selling. All stores fine.\n\n0 sold per second" in done.stdout
         assert "\n     1  ────" in done.stdout
         assert "\033" not in done.stdout
