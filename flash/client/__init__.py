@@ -38,5 +38,5 @@ def __getattr__(name: str) -> object:
     try:
         from flash.client import httpx_clients
     except ModuleNotFoundError as error:
-        raise ImportError(f"{name} needs {error.name}: pip install 'flash[client]'") from error
+        raise ImportError(f"{name} needs {error.name}: pip install '.[client]' in a checkout of flash") from error
     return getattr(httpx_clients, name)

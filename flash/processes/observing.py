@@ -31,7 +31,9 @@ async def open_spans(config: Config, role: str) -> AsyncIterator[Spans | None]:
     try:
         from flash.processes import spans
     except ImportError as error:
-        raise ConfigError(f"FLASH_TRACES={config.traces} needs OpenTelemetry: pip install 'flash[otel]'") from error
+        raise ConfigError(
+            f"FLASH_TRACES={config.traces} needs OpenTelemetry: pip install '.[otel]' in a checkout of flash"
+        ) from error
     provider = spans.otlp_provider(role)
     try:
         yield spans.Spans(provider)

@@ -229,4 +229,4 @@ except ImportError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert done.stdout == "FlashClient needs httpx: pip install 'flash[client]'\n"
+    assert done.stdout == "FlashClient needs httpx: pip install '.[client]' in a checkout of flash\n"
