@@ -199,7 +199,7 @@ async def test_off_they_are_neither_imported_nor_called() -> None:
 async def test_the_extra_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flash.processes.spans", None)
     monkeypatch.delattr("flash.processes.spans", raising=False)
-    with pytest.raises(ConfigError, match=r"FLASH_TRACES=otlp needs OpenTelemetry: pip install '\.\[otel\]' in a checkout"):
+    with pytest.raises(ConfigError, match=r"needs OpenTelemetry: pip install '\.\[otel\]' in a checkout"):
         async with open_spans(replace(Config(), traces="otlp"), "web"):
             pass
 
