@@ -78,9 +78,8 @@ def requests_of(path: Path, answers: dict[str, Any], address: str) -> Iterator[H
         yield HttpRequest(title, names[0] if names else "", method, url, named, body.strip())
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 async def test_the_curl_example_buys_and_shows_what_refuses_it(postgres: str, valkey: EmbeddedValkey) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
     async with open_service(postgres, valkey.url) as address:
         for sold, (buyer, code) in enumerate((("ada", 0), ("grace", 0), ("x" * 65, 1))):
             await wait_seen(address, sold)
@@ -92,9 +91,8 @@ async def test_the_curl_example_buys_and_shows_what_refuses_it(postgres: str, va
                 assert '"code":"invalid_request"' in done.stderr
 
 
+@pytest.mark.skipif(shutil.which("k6") is None, reason="k6 is not installed")
 async def test_the_crowd_of_k6_keeps_its_thresholds(postgres: str, valkey: EmbeddedValkey, tmp_path: Path) -> None:
-    if shutil.which("k6") is None:
-        pytest.skip("k6 is not installed")
     async with open_service(postgres, valkey.url, FLASH_SALE_SIZE="100") as address:
         settings = {"BASE_URL": address, "RATE": "5", "SECONDS": "2", "SUMMARY": str(tmp_path / "summary.html")}
         options = [text for name, value in settings.items() for text in ("-e", f"{name}={value}")]
