@@ -67,6 +67,7 @@ LAYERS = {
     "flash.__main__": 8,
     "flash.testing": 7,
     "benchmarks": 8,
+    "drill": 8,
 }
 # What each of these imports of the others: exactly this, so that an arrow that is gone leaves the table too.
 IMPORTS = {
@@ -110,8 +111,9 @@ IMPORTS = {
     "terminal": "client config errors local",
     "cli": "audit bridge config errors local processes settings stores terminal",
     "__main__": "cli",
-    "testing": "codes config domain errors inventory local processes purchase_rpc stores",
+    "testing": "audit bridge codes config domain errors inventory local processes purchase_rpc stores",
     "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
+    "drill": "audit bridge deployment domain errors local processes purchase_rpc.messages stores testing",
 }
 PURE = {
     *("correlation", "domain", "errors", "inventory", "codes", "catalog"),
@@ -122,12 +124,12 @@ PURE = {
     *("metrics.counts", "metrics.families", "metrics.values"),
 }
 IMPURE = {"trio", "logging", "time", "random", "secrets", "os", "socket", "asyncio", "asyncpg", "redis"}
-# The service never imports what only its tests and benchmarks need.
-BESIDE = ("flash.testing", "benchmarks")
+# The service never imports what only its tests, benchmarks and drills need.
+BESIDE = ("flash.testing", "benchmarks", "drill")
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    for folder in ("flash", "benchmarks"):
+    for folder in ("flash", "benchmarks", "drill"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             yield name, ast.parse(path.read_text("utf-8"))
