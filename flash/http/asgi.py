@@ -89,32 +89,13 @@ class App:
     async def respond(self, request: Request) -> Answer:
         """The answer to a request whose body has been dealt with. Raises nothing."""
         begun_at = perf_counter()
-        answer = await self._answer(request)
+        answer: Answer
+        try:
+            answer = await self._route(request)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is answered, and logged unless it is expected)
+            answer = _answer_of(error, request)
         self.counts.note(request, answer, perf_counter() - begun_at)
         return answer
-
-    async def _answer(self, request: Request) -> Answer:
-        try:
-            return await self._route(request)
-        except InvalidParameter as error:
-            return problems.invalid_request(error.detail)
-        except UnsupportedMediaType as error:
-            return problems.unsupported_media_type(error.detail)
-        except RateLimited as error:
-            return problems.rate_limited(error.retry_after_seconds)
-        except Overloaded as error:
-            return problems.OVERLOADED.after(error.retry_after_seconds)
-        except StorageFull as error:
-            return problems.NO_ROOM.after(error.retry_after_seconds)
-        except Unavailable as error:
-            return problems.UNAVAILABLE.after(error.retry_after_seconds)
-        except OutcomeUnknown as error:
-            return problems.OUTCOME_UNKNOWN.after(error.retry_after_seconds)
-        except Exception:
-            # Not the whole path: it may hold somebody's code.
-            told_of = {"fields": fields_of(request.correlation)}
-            logger.exception("%s %s failed", request.method, "/".join(request.path.split("/")[:2]), extra=told_of)
-            return problems.INTERNAL_ERROR
 
     async def stream(self, stream: Stream, scope: Message, receive: Receive, send: Send) -> None:
         """Send what is written to `stream` until it ends, the client leaves, or the server stops."""
@@ -217,6 +198,28 @@ async def _send(send: Send, response: Response, method: str, closes: bool) -> No
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def _answer_of(error: Exception, request: Request) -> Answer:
+    match error:
+        case InvalidParameter():
+            return problems.invalid_request(error.detail)
+        case UnsupportedMediaType():
+            return problems.unsupported_media_type(error.detail)
+        case RateLimited():
+            return problems.rate_limited(error.retry_after_seconds)
+        case Overloaded():
+            return problems.OVERLOADED.after(error.retry_after_seconds)
+        case StorageFull():
+            return problems.NO_ROOM.after(error.retry_after_seconds)
+        case Unavailable():
+            return problems.UNAVAILABLE.after(error.retry_after_seconds)
+        case OutcomeUnknown():
+            return problems.OUTCOME_UNKNOWN.after(error.retry_after_seconds)
+    # Not the whole path: it may hold somebody's code.
+    where, told_of = "/".join(request.path.split("/")[:2]), {"fields": fields_of(request.correlation)}
+    logger.error("%s %s failed", request.method, where, exc_info=error, extra=told_of)
+    return problems.INTERNAL_ERROR
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
