@@ -77,6 +77,7 @@ class SalesView:
         self._database_now: datetime | None = None
         self._looked_at = self._answered_at = -math.inf
         self._doubted = trio.Event()
+        self._has_sales = trio.Event()
         self._turn = 0
         self._warn = ThrottledLogger(log)
 
@@ -121,6 +122,14 @@ class SalesView:
     def doubt(self) -> None:
         """Something may have been missed."""
         self._doubted.set()
+
+    async def sees_sales(self) -> bool:
+        """Whether there is anything for visitors. One that has just been made is waited for until the next look."""
+        if not self._has_sales.is_set():
+            self.doubt()
+            with trio.move_on_after(REFRESH_SECONDS):
+                await self._has_sales.wait()
+        return self._has_sales.is_set()
 
     async def run(self) -> None:
         """Refresh until cancelled."""
@@ -192,6 +201,8 @@ class SalesView:
                 shown[sale_id] = self._shown[sale_id]
                 shown[sale_id].follow(seen, counted.get(sale_id, 0))
         self._shown, self._newest = shown, look.newest
+        if look.newest:
+            self._has_sales.set()
         self._newest_first = sorted(shown.values(), key=lambda one: one.sale.starts_at, reverse=True)
         self._firsts = sorted((one.sale.first_item_id, sale_id) for sale_id, one in shown.items())
 

@@ -127,7 +127,7 @@ async def build_web_app(
     subscriber = SoldSubscriber(secrets.deployment, stores.feed, view.receive, view.doubt)
     await wait_until("PostgreSQL", stop, sold_out.refresh)
     monitor = HealthMonitor(
-        partial(has_current_sale, stores.health_database),
+        partial(_is_sale_shown, stores.health_database, view),
         partial(write_probe, stores.health_link, secrets.deployment.key("health")),
     )
     disk = DiskSpace(DatabaseDisk(stores.health_database).free_bytes, config.disk_min_mb * 2**20)
@@ -192,6 +192,11 @@ def _purchase_client(config: Config, stores: Stores) -> PurchaseClient:
         # A leader may know Redis's time late by one answer. Then it gets a connection, prepares, and commits.
         settle_seconds=config.redis_timeout_seconds + 3 * config.database_timeout_seconds,
     )
+
+
+async def _is_sale_shown(database: Postgres, view: SalesView) -> bool:
+    """Whether the current sale exists, and visitors here see it: nobody is sent here before."""
+    return await has_current_sale(database) and await view.sees_sales()
 
 
 def _admission(config: Config) -> Admission:

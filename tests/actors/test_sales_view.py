@@ -68,7 +68,7 @@ class Rows:
         unsold = [sale for sale in map(self.sale, self.sold) if sale.remaining]
         return SalesLook(
             self.now,
-            max(self.sold),
+            max(self.sold, default=SaleId(0)),
             {sale.id: SaleLook(sale.starts_at, sale.item_ids, sale.sold, self.tokens.get(sale.id)) for sale in unsold},
         )
 
@@ -160,6 +160,23 @@ async def test_many_sales_that_are_read_again_do_not_make_the_others_too_old(aut
         nursery.cancel_scope.cancel()
     assert oldest < 2
     assert all(view.items_age_seconds(sale_id) < STALE_MAX_SECONDS for sale_id in rows.sold)
+
+
+async def test_whoever_asks_whether_there_is_anything_to_see_hears_of_a_sale_that_has_just_been_made(
+    autojump_clock: MockClock,
+) -> None:
+    rows = Rows(0)
+    view = SalesView(rows)
+    await view.refresh()
+    assert not await view.sees_sales()
+    rows.sold[SaleId(1)] = set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(view.run)
+        asked_at = trio.current_time()
+        assert await view.sees_sales()
+        assert trio.current_time() - asked_at <= REFRESH_SECONDS
+        assert await view.find_sale(SaleId(1)) is not None
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_sale_opens_by_the_clock_without_a_look(mock_clock: MockClock) -> None:
