@@ -11,6 +11,8 @@ FAULTS_END = 5.0
 
 REQUEST_SECONDS = 5.0
 _SLOW_SECONDS = 0.1
+_MANY_SALES_SHARE = 0.08
+"""Each such run costs as much as several others."""
 
 HOST_FAULTS = ("kill", "stop", "pause", "pause", "cut redis", "cut postgres", "pause and forget", "lease expires early")
 WEB_FAULTS = ("kill web", "stop web", "pause web", "cut web")
@@ -55,6 +57,10 @@ class Plan:
     delay_seconds: float
     think_seconds: float
     request_seconds: float
+    sales: int
+    """How many are open at the beginning, each with the same stock."""
+    one_at_a_time: bool
+    """Whether buyers want the newest sale first, so that the others are left alone for a while."""
     faults: tuple[Fault, ...]
 
     @property
@@ -64,12 +70,15 @@ class Plan:
 
 
 def plan_of(seed: int) -> Plan:
-    """A third of the plans only loses leaders; the others have up to eight faults of any kind."""
-    random = Random(seed)
+    """A third of the plans only loses leaders; the others have up to eight faults of any kind. Few have many sales."""
+    random, also = Random(seed), Random(f"also {seed}")
     is_gentle = random.random() < 0.3
     kinds = ("kill", "stop") if is_gentle else _kinds(random)
     inventories = random.randint(2, 3)
+    sales = also.randint(3, 12) if also.random() < _MANY_SALES_SHARE else 1
     stock = random.randint(3, 8)
+    if sales > 1:
+        stock = min(stock, 4)
     user_limit = random.randint(1, 3)
     # Who loses nothing but leaders must not lose messages to time-outs either.
     delay_seconds = random.choice((0.001, 0.02, 0.02 if is_gentle else _SLOW_SECONDS))
@@ -102,6 +111,8 @@ def plan_of(seed: int) -> Plan:
         think_seconds=random.choice((0.3, 0.7, 1.5)),
         # Two lost leaders in a row cost two leases, and who waits longer than that is answered.
         request_seconds=12.0 if is_gentle else random.choice((2.0, 3.5, REQUEST_SECONDS)),
+        sales=sales,
+        one_at_a_time=sales > 1 and also.random() < 0.5,
         faults=tuple(faults),
     )
 

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import trio
@@ -24,7 +24,7 @@ from flash.domain import (
     Term,
 )
 from flash.errors import TermEnded
-from flash.testing.twins.database import DatabaseTwin, Violation
+from flash.testing.twins.database import START, DatabaseTwin, Violation
 
 
 @dataclass
@@ -56,6 +56,15 @@ class WatchedDatabase(DatabaseTwin):
         self.begun = self.ended_in_commit = self.replaced = self.decided_again = self.found_sold = 0
         self._decided: set[tuple[CheckoutId, str]] = set()
         self.forgotten_attempts: list[tuple[Attempt | MalformedAttempt, str]] = []
+
+    def open_sales(self, count: int, period_seconds: int, size: int, user_limit: int) -> None:
+        """As if the schedule had run for a while: `count` sales have begun, and nothing of them is sold."""
+        for ago in reversed(range(count)):
+            self._make_sale(START - timedelta(seconds=ago * period_seconds), size, user_limit)
+
+    def begun_sales(self) -> list[SaleId]:
+        """Oldest first."""
+        return [sale.id for sale in self._sales.values() if sale.starts_at <= self.now()]
 
     async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, datetime]:
         term, sale, now = await super().begin_term(sale_id)

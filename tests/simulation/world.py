@@ -116,6 +116,8 @@ class World:
             self.clock.clear()
 
     async def _run_in(self, nursery: trio.Nursery) -> None:
+        if self.plan.sales > 1:
+            self.database.open_sales(self.plan.sales, self.plan.period_seconds, self.plan.stock, self.plan.user_limit)
         self.cluster = Cluster(self.plan, self.clock, nursery, self.database)
         self.cluster.start()
         for number in range(self.plan.buyers):
@@ -141,9 +143,9 @@ class World:
     def on_offer(self) -> tuple[list[ItemId], list[ItemId]]:
         stock = self.plan.stock
         unsold, all_items = list[ItemId](), list[ItemId]()
-        for sale in self.database.sale_ids():
+        for sale in reversed(self.database.begun_sales()):
             sold = {purchase.item_id for _, purchase in self.database.purchases(sale)}
-            if self._has_begun(sale) and len(sold) < stock:
+            if len(sold) < stock and not (unsold and self.plan.one_at_a_time):
                 items = [ItemId(item) for item in range((sale - 1) * stock + 1, sale * stock + 1)]
                 all_items += items
                 unsold += [item for item in items if item not in sold]
@@ -152,16 +154,13 @@ class World:
     async def _sell_out(self) -> None:
         """Of the sales that have begun; others may open meanwhile."""
         await trio.sleep(0.1)
-        wanted = [sale for sale in self.database.sale_ids() if self._has_begun(sale)]
+        wanted = self.database.begun_sales()
         with trio.move_on_after(SELL_OUT_SECONDS):
             while any(len(self.database.purchases(sale)) < self.plan.stock for sale in wanted):  # noqa: ASYNC110
                 await trio.sleep(0.25)
             return
         left = {sale: self.plan.stock - len(self.database.purchases(sale)) for sale in wanted}
         self.wrong.append(f"not sold out {SELL_OUT_SECONDS:g} s after everything has healed; left by sale: {left}")
-
-    def _has_begun(self, sale: int) -> bool:
-        return (sale - 1) * self.plan.period_seconds <= trio.current_time()
 
     def report(self, keeps_trace: bool) -> Report:
         wrong = self.wrong + check(self.plan, self.history, self.database)
@@ -170,6 +169,7 @@ class World:
     def _coverage(self) -> Counter[str]:
         counts = Counter[str]({f"fault: {kind}": times for kind, times in self._faults.items()})
         counts.update({f"call: {said}": times for said, times in self.history.counts().items()})
+        counts["run with many open sales"] += self.plan.sales > 1
         counts["term begun"] += self.database.begun
         counts["term ended in its commit"] += self.database.ended_in_commit
         counts["performed after its caller was gone"] += self.cluster.network.late
