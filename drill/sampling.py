@@ -6,7 +6,8 @@ import trio
 
 from flash import bridge
 from flash.errors import Unavailable
-from flash.stores.postgres import StatementError, connect
+from flash.stores.drivers import connect
+from flash.stores.postgres_errors import StatementError
 
 EVERY_SECONDS = 1.0
 _CONNECT_SECONDS = 2.0

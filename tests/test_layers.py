@@ -208,7 +208,10 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
         ("asyncio", {"flash.bridge", "benchmarks.ceilings"}),
         (
             "asyncpg",
-            {"flash.stores.postgres", "flash.stores.trio_asyncpg", "flash.audit.reading", "benchmarks.ceilings"},
+            {
+                *(f"flash.stores.{name}" for name in ("addresses", "drivers", "postgres", "postgres_errors")),
+                *("flash.stores.trio_asyncpg", "flash.audit.reading", "benchmarks.ceilings"),
+            },
         ),
         (
             "redis",

@@ -14,7 +14,7 @@ from flash.audit.checks import CHECKS, Check
 from flash.audit.report import CheckResult, Report, SaleSummary
 from flash.config import mask
 from flash.errors import OperatorError, Unavailable, reason_of
-from flash.stores.postgres import connect
+from flash.stores.drivers import connect
 
 ROWS_MAX = 20
 """How many offending rows of one check are shown; all of them are counted."""

@@ -97,6 +97,7 @@ async def _run_inventory(config: Config, told: Told, manager: ServiceManager) ->
         metrics = MetricsPage(partial(inventory_values, identity, parts))
         async with trio.open_nursery() as workers:
             workers.start_soon(serve_metrics, config, metrics, listen_for_metrics(config), stop)
+            workers.start_soon(database.watch_servers)
             workers.start_soon(_schedule, config, scheduler_database, purchase_server)
             workers.start_soon(_publisher(identity, secrets, board_link, parts).run)
             await wait_until("Redis", stop, lambda: ping(lease_client))  # the schedule does not

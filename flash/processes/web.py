@@ -176,6 +176,7 @@ async def _serve(config: Config, told: Told, manager: ServiceManager, shared: Sh
             nursery.start_soon(_pause, told, config.prestop_seconds, closing)
             nursery.start_soon(_work, web.workers, closing, config.drain_seconds * WORK_SHARE_OF_DRAIN)
             nursery.start_soon(serve_metrics, config, web.metrics, metrics_listener, closing)
+            nursery.start_soon(database.watch_servers)
             await serve(
                 web.app,
                 host=config.host,

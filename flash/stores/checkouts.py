@@ -21,7 +21,8 @@ from flash.domain import (
     Redemption,
     UserId,
 )
-from flash.stores.postgres import DuplicateKey, Postgres, Row
+from flash.stores.postgres import Postgres, Row
+from flash.stores.postgres_errors import DuplicateKey
 from flash.stores.readiness import put_sequence_right
 
 # Rows are looked up by `LATERAL (… LIMIT 1)`, which the planner cannot turn into one join over the whole table: a plain

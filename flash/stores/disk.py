@@ -13,7 +13,8 @@ from pathlib import Path
 import trio
 
 from flash.errors import Unavailable, reason_of
-from flash.stores.postgres import PermissionDenied, Postgres, Row, Session, StatementError
+from flash.stores.postgres import Postgres, Row, Session
+from flash.stores.postgres_errors import PermissionDenied, StatementError
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from typing import TypeVar
 from flash.codes import KEY_BYTES, KEY_ID_MAX, CodeKeys
 from flash.deployment import ID_BYTES, MESSAGE_KEY_BYTES, Deployment
 from flash.errors import OperatorError, Unavailable, reason_of
-from flash.stores.postgres import Postgres, Row, Session, StatementError, open_postgres
+from flash.stores.postgres import Postgres, Row, Session, open_postgres
+from flash.stores.postgres_errors import StatementError
 
 T = TypeVar("T")
 

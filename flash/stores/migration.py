@@ -17,7 +17,8 @@ from importlib.resources.abc import Traversable
 import flash
 from flash.errors import OperatorError, reason_of
 from flash.stores.keys import has_secrets, make_secrets
-from flash.stores.postgres import PermissionDenied, Row, Session, StatementError, open_postgres
+from flash.stores.postgres import Row, Session, open_postgres
+from flash.stores.postgres_errors import PermissionDenied, StatementError
 
 log = logging.getLogger(__name__)
 

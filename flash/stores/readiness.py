@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 
 from flash.errors import OperatorError, reason_of
-from flash.stores.postgres import PermissionDenied, Postgres, Session
+from flash.stores.postgres import Postgres, Session
+from flash.stores.postgres_errors import PermissionDenied
 
 log = logging.getLogger(__name__)
 

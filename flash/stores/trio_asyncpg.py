@@ -24,9 +24,14 @@ _READ_BYTES = 65_536
 
 
 async def connect(
-    url: str, *, timeout_seconds: float, server_settings: Mapping[str, str], statement_seconds: float | None = None
+    url: str,
+    *,
+    timeout_seconds: float,
+    server_settings: Mapping[str, str],
+    statement_seconds: float | None = None,
+    **options: Any,
 ) -> asyncpg.Connection[asyncpg.Record]:
-    """Connect to one of the hosts of `url`, without TLS.
+    """Connect to one of the hosts of `url`, without TLS. `options` are others of asyncpg's.
 
     Its methods are awaited from Trio, by one task at a time. `timeout_seconds` bounds connecting, and each statement
     that `statement_seconds` does not give another bound.
@@ -37,7 +42,6 @@ async def connect(
         with trio.fail_after(timeout_seconds):
             connection: asyncpg.Connection[asyncpg.Record] = await connect_utils._connect(  # type: ignore[attr-defined]
                 loop=attempt,
-                connection_class=asyncpg.Connection,
                 record_class=asyncpg.Record,
                 dsn=url,
                 ssl=False,
@@ -45,9 +49,8 @@ async def connect(
                 # no timers of asyncpg's own: they would need an asyncio loop
                 command_timeout=None,
                 max_cached_statement_lifetime=0,
-                statement_cache_size=100,
                 max_cacheable_statement_size=1024 * 15,
-                **dict.fromkeys(_UNSET),
+                **{**_USUAL, **options},
             )
             return connection
     except trio.TooSlowError as error:
@@ -72,10 +75,16 @@ def is_stale(connection: asyncpg.Connection[asyncpg.Record]) -> bool:
     return True
 
 
-_UNSET = (
+UNSET = (
     *("host", "port", "user", "password", "passfile", "service", "servicefile"),
     *("direct_tls", "database", "target_session_attrs", "krbsrvname", "gsslib"),
 )
+"""What asyncpg wants to be given, and what the URL may say."""
+_USUAL: Mapping[str, Any] = {
+    **dict.fromkeys(UNSET),
+    "connection_class": asyncpg.Connection,
+    "statement_cache_size": 100,
+}
 
 
 class _Callbacks(Protocol):

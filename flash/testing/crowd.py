@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from random import Random
 
@@ -16,15 +16,25 @@ from flash.testing.history import History
 class Crowd:
     """Buyers who want every item of sale 1, two of them for each item. They repeat a call until it is answered.
 
-    A repeated purchase carries the same Idempotency-Key and goes to the next of `addresses`.
+    `finals` are the statuses that a purchase may end with. A repeated one carries the same Idempotency-Key and goes to
+    the next of `addresses`.
     """
 
-    def __init__(self, addresses: Sequence[str], size: int, *, buyers: int = 24, think_seconds: float = 0.03) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        size: int,
+        *,
+        buyers: int = 24,
+        think_seconds: float = 0.03,
+        finals: Collection[int] = (200, 409, 410),
+    ) -> None:
         self.history = History()
         self.size = size
         self.buyers = buyers
         self.addresses = addresses
         self._think_seconds = think_seconds
+        self._finals = finals
         wanted = [*range(1, size + 1)] * 2
         Random(size).shuffle(wanted)
         self._wanted = deque(wanted)
@@ -35,6 +45,10 @@ class Crowd:
     def sold(self) -> int:
         """How many purchases were acknowledged."""
         return len(self.history.sold)
+
+    def want_all_again(self) -> None:
+        """Somebody wants each item once more: some were sold, and their sales are lost."""
+        self._wanted.extend(range(1, self.size + 1))
 
     async def run(self) -> None:
         """Buy until every call is answered, which sells out the sale."""
@@ -73,7 +87,7 @@ class Crowd:
         key = f"crowd-{self._keys}"
         while (answer := await self.history.purchase(clients[0], code, key)) is None:
             await self._turn(clients)
-        assert answer.status in (200, 409, 410), answer.body
+        assert answer.status in self._finals, answer.body
         self._more.set()
         self._more = trio.Event()
         return answer.status == 200

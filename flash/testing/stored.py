@@ -12,7 +12,7 @@ from flash.audit import audit
 from flash.audit.report import Report
 from flash.codes import CodeKeys, Codes
 from flash.domain import Code
-from flash.stores.postgres import connect
+from flash.stores.drivers import connect
 
 
 @dataclass(frozen=True, slots=True)

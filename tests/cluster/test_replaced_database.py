@@ -15,7 +15,7 @@ import trio
 from flash import bridge
 from flash.audit import audit
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
-from flash.stores.postgres import connect
+from flash.stores.drivers import connect
 from flash.testing.client import Answer, Client
 from flash.testing.cluster import QUICK, running_cluster
 

@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from flash import bridge
 from flash.domain import Approved, Attempt, CheckoutId, Code, Confirmed, ItemId, Purchase, RequestId, Term, UserId
 from flash.stores.checkouts import Checkouts
+from flash.stores.drivers import connect
 from flash.stores.migration import migrate
 from flash.stores.pauses import Pauses
-from flash.stores.postgres import Postgres, Row, Session, connect, open_postgres
+from flash.stores.postgres import Postgres, Row, Session, open_postgres
 from flash.stores.sales import Sales
 from flash.stores.schedule import SaleSchedule
 from flash.stores.terms import Terms

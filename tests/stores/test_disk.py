@@ -20,7 +20,8 @@ from flash.errors import FlashError, OutcomeUnknown, StorageFull, Unavailable
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.stores.disk import DatabaseDisk, _free_bytes
 from flash.stores.migration import migrate
-from flash.stores.postgres import _translated, open_postgres
+from flash.stores.postgres import open_postgres
+from flash.stores.postgres_errors import translated
 from flash.testing.client import Answer, Client
 from flash.testing.cluster import running_cluster
 from flash.testing.stores import psql
@@ -90,7 +91,7 @@ def test_only_an_error_is_known_to_have_stored_nothing(severity: str, means: typ
     message = "could not write to file: No space left on device"
     error = asyncpg.PostgresError.new({"S": severity, "V": severity, "C": "53100", "M": message})
     assert type(error) is asyncpg.DiskFullError
-    assert type(_translated(error, OutcomeUnknown)) is means
+    assert type(translated(error, OutcomeUnknown)) is means
 
 
 @pytest.fixture

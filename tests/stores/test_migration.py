@@ -36,7 +36,8 @@ from flash.inventory import decide_all
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres
 from flash.stores.keys import read_code_keys, read_secrets
 from flash.stores.migration import Migration, Schema, migrate, read_migrations
-from flash.stores.postgres import PermissionDenied, open_postgres
+from flash.stores.postgres import open_postgres
+from flash.stores.postgres_errors import PermissionDenied
 from flash.testing.client import Client
 from flash.testing.cluster import running_cluster
 from flash.testing.stores import SCHEMA, psql

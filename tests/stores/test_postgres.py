@@ -17,9 +17,10 @@ from flash.domain import SaleId
 from flash.errors import FlashError, OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedPostgres
 from flash.stores import trio_asyncpg
+from flash.stores.addresses import ssl_options
 from flash.stores.keys import read_secrets
 from flash.stores.migration import migrate
-from flash.stores.postgres import Session, open_postgres, ssl_options
+from flash.stores.postgres import Session, open_postgres
 from tests.stores.database import an_attempt, name_of, opened, run_sql, stores_of
 
 

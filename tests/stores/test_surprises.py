@@ -12,9 +12,10 @@ from flash.actors.batcher import Batcher
 from flash.domain import SaleId
 from flash.errors import FlashError, OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedPostgres
-from flash.stores import postgres as module
+from flash.stores import postgres_errors as module
 from flash.stores.migration import migrate
-from flash.stores.postgres import PermissionDenied, Session, StatementError, open_postgres
+from flash.stores.postgres import Session, open_postgres
+from flash.stores.postgres_errors import PermissionDenied, StatementError
 from flash.testing.stores import psql
 from tests.codes import approve
 from tests.stores.database import an_attempt, issue, opened, run_sql, sell, stores_of
