@@ -48,9 +48,9 @@ _LINEAGE = "SELECT system_identifier, pg_walfile_name(pg_current_wal_insert_lsn(
 class ServerConnection(_Connection):
     """A connection that knows its server, and gives up without asking that server to cancel anything.
 
-    A commit that waits for a synchronous standby would be cut short by such a request: the server then shows, to
-    whoever asks next, a sale that the standby has not got, and a fail-over would lose what was answered. Servers end
-    long statements themselves (`statement_timeout`), but not that wait.
+    Such a request cuts short a commit that waits for a synchronous standby: the server then shows, to whoever asks
+    next, a sale that the standby has not got, and a fail-over would lose what was answered. asyncpg makes it unless it
+    is terminated first. Servers end long statements themselves (`statement_timeout`), but not that wait.
     """
 
     lineage: Lineage | None = None
