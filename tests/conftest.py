@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import coverage
 import pytest
@@ -12,10 +14,28 @@ from flash.testing import cluster, stores
 from tests.certificates import tls as tls  # a fixture
 from tests.http.site import serving as serving  # a fixture
 
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 4 * 2**30
+
 
 def pytest_configure() -> None:
+    if "TMPDIR" not in os.environ and is_roomy(MEMORY):
+        stores.parent_directory = MEMORY
     if coverage.Coverage.current() is not None:
         cluster.end_seconds = 5.0
+
+
+def is_roomy(folder: Path) -> bool:
+    """Whether stores may be kept in `folder`, a file system in memory. Tests need not wait for a disk.
+
+    There a PostgreSQL server is made in 0.6 s instead of 3 s, and a database in 0.04 s instead of 0.4 s. Its settings
+    stay, and what it promises: no test takes the machine's power away. Whoever sets TMPDIR chooses the place.
+    """
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize > MEMORY_BYTES_MIN
 
 
 @pytest.fixture(scope="session")

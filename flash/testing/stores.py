@@ -15,13 +15,16 @@ from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schema.sql"
 
+parent_directory: Path | None = None
+"""Where private directories are made, if not where all temporary files are. tests/conftest.py sets it."""
+
 _numbers = itertools.count(1)
 
 
 @contextlib.contextmanager
 def private_directory() -> Iterator[Path]:
     """A 0700 directory with a short path, since it holds sockets. Removed at the end: clusters are too big to keep."""
-    folder = Path(tempfile.mkdtemp(prefix="ft-"))
+    folder = Path(tempfile.mkdtemp(prefix="ft-", dir=parent_directory))
     try:
         yield folder
     finally:

@@ -20,11 +20,11 @@ _LINE = re.compile(
 )
 
 
-def drill(*arguments: str, module: str = "drill") -> subprocess.CompletedProcess[str]:
+def drill(folder: Path, *arguments: str, module: str = "drill") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", module, *arguments],
         cwd=ROOT,
-        env=environment(),
+        env=environment(TMPDIR=str(folder)),
         capture_output=True,
         text=True,
         timeout=110,
@@ -47,7 +47,9 @@ class Foreign(HTMLParser):
 def test_a_drill_over_the_main_faults_finds_nothing_wrong() -> None:
     with private_directory() as folder:
         report, history = folder / "drill.html", folder / "drill.edn"
-        done = drill("--faults", ",".join(MAIN_FAULTS), *TINY, "--report", str(report), "--history", str(history))
+        done = drill(
+            folder, "--faults", ",".join(MAIN_FAULTS), *TINY, "--report", str(report), "--history", str(history)
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         for name in MAIN_FAULTS:
             assert re.search(rf"^  {name} +1 ", done.stdout, re.M), done.stdout
@@ -95,7 +97,9 @@ def check_history(lines: list[str]) -> None:
 def test_a_drill_in_which_a_purchase_is_lost_fails_with_the_evidence() -> None:
     with private_directory() as folder:
         evidence = folder / "evidence"
-        done = drill("--faults", "flush-redis", *TINY, *ONE, "--evidence", str(evidence), module="tests.drill.losing")
+        done = drill(
+            folder, "--faults", "flush-redis", *TINY, *ONE, "--evidence", str(evidence), module="tests.drill.losing"
+        )
         assert done.returncode == 1, done.stdout + done.stderr
         assert "NOT CLEAN" in done.stdout
         assert "an acknowledged purchase is missing" in done.stdout
