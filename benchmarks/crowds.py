@@ -25,6 +25,8 @@ BOUGHT_MAX, _WEB_ROUNDS, _CLIENTS, _SAMPLE_SECONDS, _RECOVERY_SECONDS = 20_000, 
 _READ_CLIENTS, _VISITS_PER_SECOND_MAX, _OVERLOAD_FACTOR, _LEADER_SECONDS = 32, 12_000, 10, 30.0
 _OPENING_SECONDS = 2.0
 """A sale beside reads takes up to a second to open."""
+_SETTLE_SECONDS = 8.0
+"""After that nothing is left of a thousand take-overs: their inboxes have long gone quiet."""
 Cells = tuple[str | float | None, ...]
 # Sales of the distant past: unsold, so that each keeps a leader. Their ids and items follow the latest ones.
 _OPEN_BESIDE = """
@@ -103,12 +105,13 @@ async def cost_table(crowd: Crowd, clients: Sequence[int], sizes: Sequence[int],
 
 
 async def _open_beside(url: str, count: int) -> bool:
-    """Open `count` more sales that nobody buys from. False if some have no leader after half a minute."""
+    """Open `count` more sales that nobody buys from, and let them settle. False if some have no leader by then."""
     async with open_database(url) as database:
         await database.write(_OPEN_BESIDE, count, USER_LIMIT)
         with trio.move_on_after(_LEADER_SECONDS) as waiting:
             while (await database.fetch(_LED))[0][0]:  # noqa: ASYNC110 the event is another process's
                 await trio.sleep(0.1)
+    await trio.sleep(_SETTLE_SECONDS)
     return not waiting.cancelled_caught
 
 
