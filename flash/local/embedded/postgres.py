@@ -22,7 +22,7 @@ from flash.local.embedded import datadir, leftovers
 from flash.local.embedded.binaries import copy_binaries, find_postgres
 from flash.local.embedded.store import Store, ask, open_log
 from flash.local.embedded.unprivileged import choose_run_as
-from flash.processes.run_as import ourselves
+from flash.processes.run_as import RunAs, ourselves
 
 POSTGRES_VERSION = "18"
 POSTGRES_SETTINGS = {
@@ -74,6 +74,11 @@ class EmbeddedPostgres(Store):
     def url(self) -> str:
         # the port too: without it, PGPORT would name another socket
         return f"postgresql://flash@/flash?host={quote(str(self.socket_dir))}&port=5432"
+
+    @property
+    def run_as(self) -> RunAs:
+        """The user that it runs as, once it has been started."""
+        return self._run_as
 
     @property
     def home(self) -> Path:
