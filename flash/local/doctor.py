@@ -14,18 +14,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from flash import bridge
 from flash.config import Config, mask
 from flash.errors import FlashError, OperatorError
+from flash.local.doctor_postgres import examine
 from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
+from flash.local.finding import Finding
 from flash.local.found import find_data_dir, running_database, running_pid, running_redis
 from flash.local.ports import is_free
-from flash.stores.postgres import open_postgres
 from flash.stores.redis import eviction_warning, open_redis
 
 T = TypeVar("T")
@@ -35,15 +36,6 @@ FREE_BYTES_WARN = 4_000_000_000
 """The embedded PostgreSQL may keep 2 GB of write-ahead log beside its tables."""
 
 _FILES_BESIDE_CONNECTIONS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. Unless all is well, `text` says what to do."""
-
-    verdict: Literal["ok", "warn", "fail"]
-    subject: str
-    text: str
 
 
 def doctor(config: Config, *, as_json: bool) -> int:
@@ -158,19 +150,11 @@ def _postgres(config: Config) -> Iterator[Finding]:
         yield Finding("ok", "DATABASE_URL", "unset: `flash up` starts an embedded PostgreSQL")
         return
 
-    async def ask() -> list[str]:
-        async with open_postgres(url, connections_max=1, timeout_seconds=5.0, name="flash doctor") as database:
-            return await database.durability_warnings()
-
-    warnings = _cross(ask)
-    if isinstance(warnings, FlashError):
-        yield Finding("fail", "DATABASE_URL", f"{mask(url)}: {warnings}")
-        return
-    yield Finding("ok", "DATABASE_URL", f"{mask(url)} answers")
-    for warning in warnings:
-        yield Finding("fail", "durability", f"{warning}; turn it on")
-    if not warnings:
-        yield Finding("ok", "durability", "fsync, synchronous_commit and full_page_writes are on")
+    found = _cross(partial(examine, url))
+    if isinstance(found, FlashError):
+        yield Finding("fail", "DATABASE_URL", f"{mask(url)}: {found}")
+    else:
+        yield from found
 
 
 def _redis(config: Config) -> Iterator[Finding]:

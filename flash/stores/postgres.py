@@ -19,6 +19,7 @@ from flash.stores.addresses import may_use_tls
 from flash.stores.drivers import AsyncioDriver, Driver, ServerConnection, TrioDriver, session_settings
 from flash.stores.pool import ConnectionPool
 from flash.stores.postgres_errors import LEAVES_A_SESSION_WHOLE, LOST, is_about_the_statement, translated
+from flash.stores.servers import shown
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -57,6 +58,11 @@ class Postgres:
         """How many connections were opened, or tried to be."""
         return self._pool.connects
 
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler such as PgBouncer was found to stand between."""
+        return self._driver.servers.is_pooled is True
+
     def close(self) -> None:
         """End the connections that nobody uses. Closing them politely would wait for the server."""
         self._pool.terminate()
@@ -87,6 +93,20 @@ class Postgres:
         while self._driver.servers.are_several:
             await trio.sleep(_WATCH_SECONDS)
             await self._driver.call(self._driver.look_around, _LOOK_SECONDS)
+
+    async def survey(self) -> list[tuple[str, str | None]]:
+        """Each of several servers, and why it cannot be used: None if it takes writes. Empty if there is only one."""
+        driver, found = self._driver, list[tuple[str, str | None]]()
+        if not driver.servers.are_several:
+            return []
+        await driver.call(driver.look_around, _LOOK_SECONDS)  # which is the newest must be known first
+        for address in driver.servers.addresses:
+            try:
+                (await driver.call(driver.attempt, address, _LOOK_SECONDS)).terminate()
+                found.append((shown(address), None))
+            except Unavailable as error:
+                found.append((shown(address), str(error)))
+        return found
 
     async def durability_warnings(self) -> list[str]:
         """The server settings under which a commit could be lost; each is one sentence."""

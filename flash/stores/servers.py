@@ -52,6 +52,11 @@ class Servers:
         return len(self._order) > 1
 
     @property
+    def addresses(self) -> list[Address]:
+        """All of them, first the one that took writes last."""
+        return list(self._order)
+
+    @property
     def others(self) -> list[Address]:
         """All but the one that took writes last."""
         return self._order[1:]
