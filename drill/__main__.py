@@ -11,7 +11,8 @@ import sys
 
 import trio
 
-from drill import options, report, verdict
+from drill import namespaces, options, report, verdict
+from drill.network import NAMESPACES
 from drill.running import run
 from drill.verdict import Record
 from flash.errors import ConfigError, FlashError
@@ -20,6 +21,12 @@ from flash.errors import ConfigError, FlashError
 def main() -> int:
     try:
         chosen = options.parse(sys.argv[1:])
+        if missing := options.left_out(chosen):
+            _say(f"not with --network {chosen.network}: {', '.join(missing)}")
+        if not chosen.faults:
+            raise ConfigError("no fault is left")
+        if chosen.network == NAMESPACES:
+            namespaces.move_into_own()
         command = shlex.join(["scripts/drill", *sys.argv[1:]])
         record = trio.run(_interruptible, chosen, command)
         if record is None:

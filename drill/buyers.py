@@ -22,6 +22,8 @@ _GIVES_UP = 0.03
 _REPEATS = 0.03
 _LOOK_SECONDS = 0.25
 _USER_LIMIT_STATUS = 429
+KEY = "drill-buyer-"
+"""Every Idempotency-Key begins with it."""
 
 
 @dataclass
@@ -151,7 +153,7 @@ class _Buyer:
             return True
         code = attempt.json()["code"]
         self._keys += 1
-        key = f"drill-{self._number}-{self._keys}"
+        key = f"{KEY}{self._number}-{self._keys}"
         while (answer := await self._heard.purchase(self._clients[0], code, key)) is None:
             if self._random.random() < _GIVES_UP:
                 return False

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
+from drill.witness import Commit
 from flash.testing.history import NOT_SENT, TRY_LATER, UNKNOWN, Call, History
 from flash.testing.stored import PurchaseRow, Stored
 
 Terms: TypeAlias = Mapping[tuple[int, int], Sequence[str]]
 """Which processes said to lead, by sale and epoch."""
-Commit: TypeAlias = tuple[str, int, int, int]
-"""What the database saw: the process that committed, the sale, the epoch and how many items."""
 
 _SLACK_SECONDS = 0.05
 _NOTHING_DONE = (TRY_LATER | {NOT_SENT}) - UNKNOWN
@@ -128,14 +127,17 @@ def not_in_order(stored: Stored) -> Iterator[str]:
 
 
 def by_others_than_the_leader(terms: Terms, commits: Sequence[Commit]) -> Iterator[str]:
-    """One process leads an epoch, and nobody else commits in it, as the database saw it."""
+    """One process leads an epoch, and nobody else commits in it: as the processes said, and as the database saw it."""
     for (sale_id, epoch), names in terms.items():
         if len(names) > 1:
             yield f"sale {sale_id}, epoch {epoch} was led by {' and by '.join(names)}"
-    for process, sale_id, epoch, items in commits:
-        if process not in terms.get((sale_id, epoch), ()):
-            leaders = ", ".join(terms.get((sale_id, epoch), ())) or "nobody"
-            yield f"{process} sold {items} items of sale {sale_id} in epoch {epoch}, which was led by {leaders}"
+    for commit in commits:
+        said = terms.get((commit.sale_id, commit.epoch), ())
+        if commit.process != commit.leader or commit.process not in said:
+            yield (
+                f"{commit.process} sold {commit.items} items of sale {commit.sale_id} in epoch {commit.epoch}, "
+                f"which {' and '.join(said) or 'nobody'} said to lead, after {commit.leader} had begun the latest term"
+            )
 
 
 def bought_nothing(missing: set[str], stored: Stored) -> Iterator[str]:

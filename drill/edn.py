@@ -1,4 +1,4 @@
-"""The history as EDN, in the form that Jepsen's `set` checker takes.
+"""The history as EDN, in the forms that Jepsen's `set` and `bank` checkers take.
 
 A purchase is an `:add` of its checkout's number: `:ok` if its buyer heard so, `:fail` if it was refused or nothing was
 done, `:info` if nobody knows. The last operation reads the whole table. Faults are operations of the `:nemesis`.
@@ -8,11 +8,13 @@ A process has one call at a time, and none after an `:info`, so processes are nu
 from __future__ import annotations
 
 import heapq
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from drill.injector import Fault
+from drill.sampling import Sample
 from flash.testing.history import UNKNOWN, Call
 from flash.testing.stored import Stored
 
@@ -34,6 +36,25 @@ def lines(calls: Sequence[Call], faults: Sequence[Fault], stored: Stored, began:
     table = "#{" + " ".join(str(id) for id in sorted(stored.purchases)) + "}"
     reader = 1 + max((o.process for o in operations if isinstance(o.process, int)), default=-1)
     operations += [_Operation(ended, reader, "invoke", "read", "nil"), _Operation(ended, reader, "ok", "read", table)]
+    return _written(operations, began)
+
+
+def bank(samples: Sequence[Sample], began: float) -> Iterator[str]:
+    """What each look found of a sale, for Jepsen's `bank` checker.
+
+    Account 0 holds what is left of the sale's stock, account 1 what was sold, as rows: together always the stock.
+    """
+    operations: list[_Operation] = []
+    for _, look in itertools.groupby(samples, key=lambda sample: sample.began):
+        found = list(look)
+        operations += [_Operation(one.began, process, "invoke", "read", "nil") for process, one in enumerate(found)]
+        for process, one in enumerate(found):
+            balances = f"{{0 {one.stock - one.sold}, 1 {one.purchases}}}"
+            operations.append(_Operation(one.ended, process, "ok", "read", balances))
+    return _written(operations, began)
+
+
+def _written(operations: Sequence[_Operation], began: float) -> Iterator[str]:
     for index, operation in enumerate(operations):
         error = f", :error :{operation.error}" if operation.error else ""
         process = operation.process if isinstance(operation.process, int) else f":{operation.process}"

@@ -12,7 +12,8 @@ from random import Random
 import trio
 
 from drill.buyers import Crowd
-from drill.faults import FAULTS, Kind
+from drill.faults import FAULTS
+from drill.kinds import Kind
 from drill.site import LEASE_SECONDS, Site
 
 RESUME_SECONDS = LEASE_SECONDS + 5.0

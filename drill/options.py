@@ -8,16 +8,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from drill import namespaces
 from drill.faults import FAULTS, GROUPS
-from flash.errors import OperatorError
+from drill.network import NAMESPACES, PROXY
+from flash.errors import ConfigError, OperatorError
 
 Number = TypeVar("Number", int, float)
 
 DESCRIPTION = """\
 Start a cluster of real processes on real stores in a temporary directory, let buyers buy over HTTP, and break one thing
-after another: kill and freeze leaders and web processes, empty, restart and freeze the stores. Then compare all that
-buyers were told with what the database holds. Only processes that the drill has started are broken, and all of it stays
-on this machine. The exit code is 0 if nothing contradicts the promises, 1 with the evidence if something does.
+after another: kill and freeze leaders and web processes, empty, restart and freeze the stores, cut one process off from
+one store, in one direction or both. Then compare all that buyers were told with what the database holds. Only processes
+that the drill has started are broken, and all of it stays on this machine. The exit code is 0 if nothing contradicts
+the promises, 1 with the evidence if something does.
 """
 
 
@@ -36,18 +39,29 @@ class Options(argparse.Namespace):
     think: float
     size: int
     period: int
+    network: str
     report: Path | None
     history: Path | None
+    bank: Path | None
     evidence: Path | None
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """Exits with code 2 if they are malformed. Raises `OperatorError` for a file that could not be written."""
     options = _parser().parse_args(arguments, Options())
-    for file in (options.report, options.history, options.evidence):
+    for file in (options.report, options.history, options.bank, options.evidence):
         if file is not None and not file.absolute().parent.is_dir():
             raise OperatorError(f"{file} cannot be written: there is no directory {file.absolute().parent}")
+    if options.network == NAMESPACES and (reason := namespaces.why_not()):
+        raise ConfigError(reason)
     return options
+
+
+def left_out(options: Options) -> list[str]:
+    """Take the faults out that this network cannot have. Returns their names."""
+    wanted = dict.fromkeys(options.faults)
+    options.faults = [name for name in options.faults if FAULTS[name].network in ("", options.network)]
+    return [name for name in wanted if name not in options.faults]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,14 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--think", type=_number(float, 0, 60), default=0.12, metavar="S", help="a buyer's rest between items (0.12)")
     add("--size", type=_number(int, 50, 1_000_000), default=1_000, metavar="N", help="items of a sale (1000)")
     add("--period", type=_number(int, 1, 86_400), default=5, metavar="S", help="seconds from sale to sale (5)")
+    networks = (PROXY, NAMESPACES)
+    add("--network", choices=networks, default=PROXY, help="namespaces: a host for each process (Linux, root)")
     add("--report", type=Path, metavar="FILE", help="write an HTML page that needs no other file")
     add("--history", type=Path, metavar="FILE", help="write the purchases as EDN, for Jepsen's set checker")
+    add("--bank", type=Path, metavar="FILE", help="write what was left and sold as EDN, for Jepsen's bank checker")
     add("--evidence", type=Path, metavar="DIR", help="where logs go if a check fails (a new temporary directory)")
     return parser
 
 
 def _epilog() -> str:
-    faults = "\n".join(f"  {kind.name:18}{kind.meaning}" for kind in FAULTS.values())
+    faults = "\n".join(f"  {kind.name:21}{kind.meaning}" for kind in FAULTS.values())
     return f"faults:\n{faults}\n\ngroups: {', '.join(GROUPS)}"
 
 

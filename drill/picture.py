@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from drill.faults import TARGETS
 from drill.verdict import Record
 
 WIDTH, LEFT, RIGHT = 1_080, 76, 16
 _TOP, _CHART, _LANE = 12, 220, 22
-_LANES = ("leader", "web", "redis", "postgres")
+_LANES = TARGETS
 _BARS_MAX = 240
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600)
 _TICKS_MAX = 12

@@ -16,14 +16,14 @@ from drill.options import Options
 from drill.sampling import Sampler
 from drill.site import Site, running_site
 from drill.verdict import Record, resumed_late
+from drill.witness import Commit, read_commits
 from flash.audit.rendering import as_text
 from flash.errors import OperatorError
-from flash.testing.stored import Stored, read_stored, rows
+from flash.testing.stored import Stored, read_stored
 from flash.testing.verification import lost, unexpected, unrecorded
 
 _FIRST_SALE_SECONDS = 30.0
 _LAST_CALLS_SECONDS = 30.0
-_COMMITS = "SELECT coalesce(process, 'a stranger'), sale_id, epoch, items FROM drill_commits"
 
 
 async def run(options: Options, command: str, tell: Callable[[str], None]) -> Record:
@@ -31,7 +31,7 @@ async def run(options: Options, command: str, tell: Callable[[str], None]) -> Re
 
     Raises `OperatorError` if not even the untouched cluster sells.
     """
-    async with running_site(options.web, options.inventory, options.size, options.period) as site:
+    async with running_site(options) as site:
         crowd = Crowd([web.address for web in site.web], options.seed, options.buyers, options.think)
         try:
             record = await _drill(site, crowd, options, command, tell)
@@ -58,13 +58,15 @@ async def _drill(site: Site, crowd: Crowd, options: Options, command: str, tell:
     unfinished = await _break_while_buying(site, crowd, sampler, injector, options)
     ended = trio.current_time()
     await crowd.ask_receipts()
-    died = site.died()
+    died, stopped_badly = site.died(), site.stopped_badly()
     await site.cluster.kill_all()
     stored = await read_stored(site.postgres.url)
-    commits = [(process, sale, epoch, items) for process, sale, epoch, items in await rows(site.postgres.url, _COMMITS)]
+    commits = await read_commits(site.postgres.url)
     if options.history is not None:
         operations = edn.lines(crowd.heard.calls, injector.faults, stored, began, ended)
         options.history.write_text("".join(f"{line}\n" for line in operations))
+    if options.bank is not None:
+        options.bank.write_text("".join(f"{line}\n" for line in edn.bank(sampler.samples, began)))
     record = Record(
         command=command,
         seed=options.seed,
@@ -84,6 +86,7 @@ async def _drill(site: Site, crowd: Crowd, options: Options, command: str, tell:
         **judge(record, crowd, stored, commits),
         f"wrong at one of {sampler.taken} moments": sampler.wrong,
         "ended by itself": died,
+        "stopped badly": stopped_badly,
         "calls never answered": unfinished,
     }
     return record
@@ -108,7 +111,7 @@ async def _break_while_buying(
     return [f"a buyer still had no answer {_LAST_CALLS_SECONDS:g} s after everything was healed"] if late else []
 
 
-def judge(record: Record, crowd: Crowd, stored: Stored, commits: Sequence[checks.Commit]) -> dict[str, list[str]]:
+def judge(record: Record, crowd: Crowd, stored: Stored, commits: Sequence[Commit]) -> dict[str, list[str]]:
     """What contradicts each promise, by name."""
     heard, report = crowd.heard, stored.report
     return {
@@ -140,4 +143,4 @@ def keep(site: Site, folder: Path | None) -> Path:
 
 def _line(fault: Fault, began: float) -> str:
     after = "NOTHING WAS SOLD" if fault.resumed is None else f"sold after {fault.resumed - fault.healed:.2f} s"
-    return f"{fault.began - began:7.1f} s  {fault.kind.name:18}{after:22}{fault.what}"
+    return f"{fault.began - began:7.1f} s  {fault.kind.name:21}{after:22} {fault.what}"

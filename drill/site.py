@@ -1,27 +1,38 @@
 """What is drilled: two stores, web and inventory processes, all ours, in a temporary directory.
 
+Every process reaches the stores by ways of its own, so that one alone can be cut off (`drill.network`).
+
 Every process that ends without having been told to is remembered: that alone fails the drill.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 import trio
 
+from drill.namespaces import PORTS, NamespaceNetwork
+from drill.network import NAMESPACES, POSTGRES, REDIS, Host, LocalNetwork, Network
+from drill.witness import WITNESS
 from flash.deployment import Deployment
 from flash.domain import SaleId
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.local.embedded.store import ask
+from flash.processes.child import Child
 from flash.purchase_rpc.messages import lease_key
 from flash.testing.cluster import Cluster, Process, until
 from flash.testing.stores import apply_schema, psql, running_postgres, running_valkey
 from flash.testing.verification import rows
 
+SERVICE = "flash"
+"""The module that is drilled."""
 LEASE_SECONDS = 1.0
 SETTINGS = {"FLASH_LEASE_TTL": str(LEASE_SECONDS), "FLASH_LEASE_MARGIN": "0.2", "FLASH_REQUEST_TIMEOUT": "2"}
 """A leader is replaced within a second, so that many can be broken in a minute."""
@@ -29,26 +40,23 @@ SETTINGS = {"FLASH_LEASE_TTL": str(LEASE_SECONDS), "FLASH_LEASE_MARGIN": "0.2", 
 _LEADING = re.compile(r"leading sale (\d+), epoch (\d+)")
 _START_SECONDS = 60.0
 
-# Which process committed what. The epoch of a purchase is what its statement says, the process what its session says.
-WITNESS = """
-CREATE TABLE drill_commits (process text, sale_id bigint, epoch bigint, items bigint, at timestamptz);
-CREATE FUNCTION drill_witness() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO drill_commits
-    SELECT current_setting('drill.process', true), sale_id, epoch, count(*), clock_timestamp()
-    FROM made GROUP BY sale_id, epoch;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER drill_witness AFTER INSERT ON purchases
-    REFERENCING NEW TABLE AS made FOR EACH STATEMENT EXECUTE FUNCTION drill_witness();
-"""
+
+class SiteOptions(Protocol):
+    """How many processes of each kind, what a sale is like, and which network they are in."""
+
+    web: int
+    inventory: int
+    size: int
+    period: int
+    network: str
 
 
 @dataclass(slots=True)
 class Web:
-    """A web process and the address that it and its successors have. `is_up`: it serves, or is only paused."""
+    """A web process, and the host and address that it and its successors have. `is_up`: it serves, or is paused."""
 
     process: Process
+    host: Host
     address: str
     is_up: bool = True
 
@@ -60,36 +68,63 @@ class Site:
     cluster: Cluster
     postgres: EmbeddedPostgres
     valkey: EmbeddedValkey
+    network: Network
     nursery: trio.Nursery
+    hosts: dict[str, Host] = field(default_factory=dict)
+    """Of each process, by its name."""
     web: list[Web] = field(default_factory=list)
     told_to_end: set[str] = field(default_factory=set)
+    stopped: list[Process] = field(default_factory=list)
+    """What got SIGTERM."""
     starting: int = 0
     deployment: Deployment | None = None
 
     async def start_inventory(self) -> None:
-        """Start one more, whose sessions in PostgreSQL say which process they are of."""
+        """Start one more, on a host of its own."""
         self.starting += 1
-        name = f"inventory.{len(self.cluster.processes) + 1}"
-        process = await self.cluster.start("inventory", DATABASE_URL=f"{self.postgres.url}&drill.process={name}")
-        assert process.name == name
+        host = self.network.add_host()
+        process = await self._start("inventory", host)
+        self.nursery.start_soon(self._close_with, host, process)
         await process.wait_for("ready to lead", seconds=_START_SECONDS)
         self.starting -= 1
 
     async def start_web(self, place: int | None = None) -> None:
-        """Start one more, or the successor of the one at `place`, on the same port."""
+        """Start one more, or the successor of the one at `place`, on the same host and port."""
         self.starting += 1
-        port = "0" if place is None else self.web[place].address.rpartition(":")[2]
-        process = await self.cluster.start("web", PORT=port)
-        found = await process.wait_for(r"listening on (http://127\.0\.0\.1:\d+)", seconds=_START_SECONDS)
+        before = None if place is None else self.web[place]
+        host = self.network.add_host() if before is None else before.host
+        port = "0" if before is None else before.address.rpartition(":")[2]
+        process = await self._start("web", host, PORT=port, FLASH_HOST=host.address)
+        found = await process.wait_for(r"listening on (http://[\d.]+:\d+)", seconds=_START_SECONDS)
         self.starting -= 1
-        if place is None:
-            self.web.append(Web(process, found[1]))
+        if before is None:
+            self.web.append(Web(process, host, found[1]))
         else:
-            self.web[place].process, self.web[place].is_up = process, True
+            before.process, before.is_up = process, True
+
+    async def _start(self, kind: str, host: Host, **settings: str) -> Process:
+        """A process whose sessions in PostgreSQL say which one it is."""
+        name = f"{kind}.{len(self.cluster.processes) + 1}"
+        postgres, redis = host.ways[POSTGRES].address, host.ways[REDIS].address
+        urls = {
+            "DATABASE_URL": f"postgresql://flash@{postgres}/flash?sslmode=disable&drill.process={name}",
+            "REDIS_URL": f"redis://{redis}/0",
+        }
+        with host.entered():
+            process = await self.cluster.start(kind, **urls, **settings)
+        assert process.name == name
+        self.hosts[name] = host
+        return process
+
+    async def _close_with(self, host: Host, process: Process) -> None:
+        await process.wait(math.inf)
+        await host.close()
 
     def end(self, process: Process, how: Callable[[Process], None]) -> None:
         """End a process of ours, as told."""
         self.told_to_end.add(process.name)
+        if how is Child.terminate:
+            self.stopped.append(process)
         how(process)
 
     def terms(self) -> dict[tuple[int, int], list[str]]:
@@ -108,18 +143,28 @@ class Site:
                 if terms:
                     (_, names) = max(terms)
                     (process,) = [one for one in self.cluster.processes if one.name == names[-1]]
-                    if process.is_running() and process.name not in self.told_to_end:
+                    if process in self._living("inventory"):
                         return process
                 await trio.sleep(0.02)
         return None
 
+    def scheduler(self) -> Process | None:
+        """A running process whose last word on it is that it makes the sales."""
+        for process in self._living("inventory"):
+            if process.log.rfind("leading the sale scheduler") > process.log.rfind("another process makes the sales"):
+                return process
+        return None
+
     async def wait_standby(self) -> None:
         """Wait until a second inventory process could lead, so that only what is broken now is missing."""
-        await until(lambda: len(self._ready()) > 1, seconds=_START_SECONDS)
+        await until(lambda: len(self.ready()) > 1, seconds=_START_SECONDS)
 
-    def _ready(self) -> list[Process]:
-        inventory = [one for one in self.cluster.named("inventory") if one.name not in self.told_to_end]
-        return [one for one in inventory if "ready to lead" in one.log]
+    def ready(self) -> list[Process]:
+        """The inventory processes that could lead."""
+        return [one for one in self._living("inventory") if "ready to lead" in one.log]
+
+    def _living(self, kind: str) -> list[Process]:
+        return [one for one in self.cluster.named(kind) if one.is_running() and one.name not in self.told_to_end]
 
     async def web_up(self) -> list[int]:
         """The places of the web processes that serve, once two of them do, or all if there are fewer."""
@@ -143,7 +188,8 @@ class Site:
 
     async def start_store(self, store: EmbeddedPostgres | EmbeddedValkey) -> None:
         """Start a store that has ended. It would end with the thread that launched it, so that must be this one."""
-        store.launch()
+        with self.network.at_store(POSTGRES if store is self.postgres else REDIS):
+            store.launch()
         await trio.to_thread.run_sync(store.wait_ready, _START_SECONDS)
 
     def died(self) -> list[str]:
@@ -155,26 +201,35 @@ class Site:
             if process.name not in self.told_to_end
         ]
 
+    def stopped_badly(self) -> list[str]:
+        """What did not end with 0 although it was told to stop, and had all the time that it wanted."""
+        return [
+            f"{process.name} was told to stop, and its exit code is {process.poll()}:\n{process.log[-2_000:]}"
+            for process in self.stopped
+            if process.poll() != 0
+        ]
+
     async def wait_whole(self) -> None:
         """Wait until everything that was told to end has its successor."""
         await until(lambda: not self.starting, seconds=_START_SECONDS)
 
 
 @asynccontextmanager
-async def running_site(web: int, inventory: int, size: int, period: int) -> AsyncIterator[Site]:
+async def running_site(options: SiteOptions) -> AsyncIterator[Site]:
     """A site that sells. All of it ends with the block."""
-    with running_postgres() as postgres, running_valkey() as valkey:
-        apply_schema(postgres)
-        psql(postgres, WITNESS, database="flash")
-        settings = {**SETTINGS, "FLASH_SALE_SIZE": str(size), "FLASH_SALE_PERIOD": str(period)}
-        async with trio.open_nursery() as nursery:
-            cluster = Cluster(nursery, postgres.url, valkey.url, settings)
-            site = Site(cluster, postgres, valkey, nursery)
+    async with trio.open_nursery() as nursery:
+        with ExitStack() as stack:
+            postgres, valkey, network = _start_stores(options.network, stack, nursery)
+            apply_schema(postgres)
+            psql(postgres, WITNESS, database="flash")
+            settings = {**SETTINGS, "FLASH_SALE_SIZE": str(options.size), "FLASH_SALE_PERIOD": str(options.period)}
+            cluster = Cluster(nursery, postgres.url, valkey.url, settings, module=SERVICE, dies_with_us=True)
+            site = Site(cluster, postgres, valkey, network, nursery)
             try:
                 async with trio.open_nursery() as starting:
-                    for _ in range(inventory):
+                    for _ in range(options.inventory):
                         starting.start_soon(site.start_inventory)
-                    for _ in range(web):
+                    for _ in range(options.web):
                         starting.start_soon(site.start_web)
                 await cluster.term_of(seconds=_START_SECONDS)
                 await site.know_deployment()
@@ -182,3 +237,27 @@ async def running_site(web: int, inventory: int, size: int, period: int) -> Asyn
             finally:
                 await cluster.kill_all()
                 nursery.cancel_scope.cancel()
+
+
+def _start_stores(
+    kind: str, stack: ExitStack, nursery: trio.Nursery
+) -> tuple[EmbeddedPostgres, EmbeddedValkey, Network]:
+    if kind == NAMESPACES:
+        network = NamespaceNetwork()
+        with network.at_store(POSTGRES):
+            postgres = stack.enter_context(running_postgres(listen_addresses=network.address_of(POSTGRES)))
+        with network.at_store(REDIS):
+            reached = {"bind": network.address_of(REDIS), "port": str(PORTS[REDIS]), "protected-mode": "no"}
+            valkey = stack.enter_context(running_valkey(**reached))
+        _let_in(postgres, network.everybody)
+        return postgres, valkey, network
+    postgres, valkey = stack.enter_context(running_postgres()), stack.enter_context(running_valkey())
+    sockets = {POSTGRES: Path(postgres.socket_dir) / ".s.PGSQL.5432", REDIS: valkey.socket}
+    return postgres, valkey, LocalNetwork(sockets, nursery)
+
+
+def _let_in(postgres: EmbeddedPostgres, addresses: str) -> None:
+    """Whoever has one of these addresses is trusted, as whoever may enter the socket's directory is."""
+    with (postgres.cluster / "pg_hba.conf").open("a") as rules:
+        rules.write(f"host all all {addresses} trust\n")
+    psql(postgres, "SELECT pg_reload_conf()")

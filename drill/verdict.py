@@ -96,7 +96,7 @@ def lines(record: Record) -> Iterator[str]:
         worst = (
             f"sold again after {recovered[len(recovered) // 2]:.2f} s, at most {recovered[-1]:.2f}" if recovered else ""
         )
-        yield f"  {name:18}{len(faults):5}  {worst}"
+        yield f"  {name:21}{len(faults):5}  {worst}"
     for kind, counted in sorted(record.outcomes().items()):
         yield f"{sum(counted.values()):,} calls of {kind}: " + ", ".join(
             f"{outcome} {count:,}" for outcome, count in counted.most_common()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,14 +26,30 @@ QUICK = {"FLASH_LEASE_TTL": "1", "FLASH_LEASE_MARGIN": "0.2"}
 class Process(Child):
     """A Python module that runs as a process, with `arguments`, and everything that it has logged.
 
-    In a session of its own it does not get the terminal's Ctrl-C.
+    In a session of its own it does not get the terminal's Ctrl-C. If it `dies_with_us`, nothing of it is left when we
+    are killed.
     """
 
     def __init__(
-        self, name: str, module: str, arguments: Sequence[str], env: Mapping[str, str], *, own_session: bool = False
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        own_session: bool = False,
+        dies_with_us: bool = False,
     ) -> None:
-        command = [sys.executable, "-m", module, *arguments]
-        super().__init__(name, command, directory=ROOT, env=env, stdout=PIPE, stderr=STDOUT, own_session=own_session)
+        super().__init__(
+            name,
+            [sys.executable, "-m", module, *arguments],
+            directory=ROOT,
+            env=env,
+            stdout=PIPE,
+            stderr=STDOUT,
+            own_session=own_session,
+            death_signal=signal.SIGKILL if dies_with_us else None,
+        )
         self.log = ""
         self._more = trio.Event()
 
@@ -61,10 +78,22 @@ class Process(Child):
 
 
 class Cluster:
-    """Processes on one pair of stores. `settings` are environment variables of all of them."""
+    """Processes on one pair of stores. `settings` are environment variables of all of them.
 
-    def __init__(self, nursery: trio.Nursery, database_url: str, redis_url: str, settings: dict[str, str]) -> None:
-        self._nursery = nursery
+    `module` is what they run, in place of the service itself.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        database_url: str,
+        redis_url: str,
+        settings: dict[str, str],
+        *,
+        module: str = "flash",
+        dies_with_us: bool = False,
+    ) -> None:
+        self._nursery, self._module, self._dies_with_us = nursery, module, dies_with_us
         needed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "PYTHONPATH": str(ROOT)}
         self._environment = {**environment(**needed), "PORT": "0", "WEB_CONCURRENCY": "1"}
         self._environment |= {"FLASH_LOG_FORMAT": "text", **settings}
@@ -74,7 +103,8 @@ class Cluster:
     async def start(self, *command: str, **settings: str) -> Process:
         """Start `flash <command>` without waiting for anything."""
         name = f"{command[0]}.{len(self.processes) + 1}"
-        process = Process(name, "flash", command, {**self._environment, **settings})
+        env = {**self._environment, **settings}
+        process = Process(name, self._module, command, env, dies_with_us=self._dies_with_us)
         self.processes.append(process)
         self._nursery.start_soon(process.follow)
         return process

@@ -44,10 +44,10 @@ def running_postgres(**settings: str) -> Iterator[EmbeddedPostgres]:
 
 
 @contextlib.contextmanager
-def running_valkey() -> Iterator[EmbeddedValkey]:
-    """A new, empty Valkey."""
+def running_valkey(**settings: str) -> Iterator[EmbeddedValkey]:
+    """A new, empty Valkey. `settings` are passed to the server."""
     with private_directory() as folder:
-        server = EmbeddedValkey(folder)
+        server = EmbeddedValkey(folder, settings=settings)
         try:
             server.start()
             yield server

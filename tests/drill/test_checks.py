@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from drill import checks
+from drill.witness import Commit
 from flash.audit.report import Report, SaleSummary
 from flash.codes import CodeKeys, Codes
 from flash.domain import CheckoutId, Code, ItemId, SaleId
@@ -117,12 +118,20 @@ def test_purchases_of_an_earlier_epoch_come_first() -> None:
     assert len(list(checks.not_in_order(stored(*rising, row(4, 4, epoch=1, second=3))))) == 1
 
 
-def test_only_the_process_that_leads_an_epoch_commits_in_it() -> None:
+@pytest.mark.parametrize(
+    "commit",
+    [
+        Commit("inventory.1", "inventory.2", 1, 2, 1),  # the statement writes the present epoch, whoever sends it
+        Commit("inventory.1", "inventory.2", 1, 1, 1),  # or its own, and nobody has committed in the present one yet
+        Commit("inventory.2", "inventory.2", 1, 1, 1),
+        Commit("a stranger", "a stranger", 1, 2, 1),
+    ],
+)
+def test_only_the_process_that_leads_an_epoch_commits_in_it(commit: Commit) -> None:
     terms = {(1, 1): ["inventory.1"], (1, 2): ["inventory.2"]}
-    theirs = [("inventory.1", 1, 1, 5), ("inventory.2", 1, 2, 5)]
+    theirs = [Commit("inventory.1", "inventory.1", 1, 1, 5), Commit("inventory.2", "inventory.2", 1, 2, 5)]
     assert not list(checks.by_others_than_the_leader(terms, theirs))
-    # the statement writes the present epoch, whoever sends it
-    assert len(list(checks.by_others_than_the_leader(terms, [*theirs, ("inventory.1", 1, 2, 1)]))) == 1
+    assert len(list(checks.by_others_than_the_leader(terms, [*theirs, commit]))) == 1
     assert len(list(checks.by_others_than_the_leader({(1, 1): ["inventory.1", "inventory.2"]}, []))) == 1
 
 

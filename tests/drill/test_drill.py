@@ -1,4 +1,4 @@
-"""Short drills from the command line, as real processes: a clean one, and one that loses a purchase on purpose."""
+"""Short drills from the command line, as real processes: a clean one, and one of a service that is wrong on purpose."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from flash.config import environment
 from flash.testing.stores import private_directory
 
 ROOT = Path(__file__).resolve().parents[2]
-MAIN_FAULTS = ("kill-leader", "pause-leader", "kill-web", "flush-redis", "freeze-redis", "crash-postgres")
+MAIN_FAULTS = (
+    *("kill-leader", "pause-leader", "kill-web", "flush-redis", "freeze-redis", "crash-postgres"),
+    *("cut-leader-redis", "lose-answers", "hang-connections"),
+)
 ONE = ("--web", "1", "--inventory", "1")
-TINY = ("--rounds", "1", "--every", "0", "--inventory", "2", "--size", "500", "--seconds", "60", "--seed", "1")
+TINY = ("--rounds", "1", "--every", "0", "--inventory", "2", "--size", "500", "--seconds", "60", "--seed", "889")
 _LINE = re.compile(
     r"\{:index (\d+), :time (\d+), :process (:nemesis|\d+), :type :(\w+), :f :(\S+), :value (.+?)(, :error :\S+)?\}"
 )
@@ -97,9 +100,8 @@ def check_history(lines: list[str]) -> None:
 def test_a_drill_in_which_a_purchase_is_lost_fails_with_the_evidence() -> None:
     with private_directory() as folder:
         evidence = folder / "evidence"
-        done = drill(
-            folder, "--faults", "flush-redis", *TINY, *ONE, "--evidence", str(evidence), module="tests.drill.losing"
-        )
+        options = ("--faults", "flush-redis", *TINY, *ONE, "--evidence", str(evidence))
+        done = drill(folder, *options, module="tests.drill.broken")
         assert done.returncode == 1, done.stdout + done.stderr
         assert "NOT CLEAN" in done.stdout
         assert "an acknowledged purchase is missing" in done.stdout
@@ -107,3 +109,12 @@ def test_a_drill_in_which_a_purchase_is_lost_fails_with_the_evidence() -> None:
         kept = {file.name for file in evidence.iterdir()}
         assert {"PostgreSQL.log", "Valkey.log"} <= kept
         assert any(name.startswith("inventory.") for name in kept)
+
+
+def test_a_drill_of_a_service_without_a_fence_names_who_sold_after_his_term() -> None:
+    with private_directory() as folder:
+        options = ("--faults", "late-commit", *TINY, "--web", "1", "--evidence", str(folder / "evidence"))
+        done = drill(folder, *options, module="tests.drill.broken")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(r"^  commits of a deposed leader +\d+  WRONG$", done.stdout, re.M), done.stdout + done.stderr
+        assert re.search(r"inventory\.\d+ sold \d+ items of sale 1 in epoch", done.stdout)

@@ -10,7 +10,9 @@ import pytest
 from drill import edn, options
 from drill.faults import FAULTS, GROUPS
 from drill.injector import Fault, plan
+from drill.network import NAMESPACES
 from drill.picture import draw
+from drill.sampling import Sample
 from drill.shelves import Shelves
 from drill.verdict import Record, lines, resumed_late
 from flash.errors import OperatorError
@@ -41,6 +43,14 @@ def test_wrong_options_are_refused(wrong: list[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         options.parse(wrong)
     assert exit.value.code == 2
+
+
+def test_a_network_leaves_out_the_faults_that_it_cannot_have() -> None:
+    chosen = options.parse(["--faults", "hang-connections,cut-leader-redis,kill-web"])
+    assert options.left_out(chosen) == []
+    chosen.network = NAMESPACES
+    assert options.left_out(chosen) == ["hang-connections"]
+    assert chosen.faults == ["cut-leader-redis", "kill-web"]
 
 
 def test_a_file_that_could_not_be_written_is_refused_before_anything_starts() -> None:
@@ -123,4 +133,14 @@ def test_a_purchase_in_doubt_is_an_info_and_its_process_does_nothing_more() -> N
         "{:index 7, :time 5000000000, :process 1, :type :fail, :f :add, :value 8, :error :item-sold}",
         "{:index 8, :time 10000000000, :process 2, :type :invoke, :f :read, :value nil}",
         "{:index 9, :time 10000000000, :process 2, :type :ok, :f :read, :value #{7}}",
+    ]
+
+
+def test_what_is_left_and_what_is_sold_are_two_accounts_that_hold_the_stock_together() -> None:
+    samples = [Sample(101.0, 101.5, 1, 50, 20, 20), Sample(101.0, 101.5, 2, 50, 0, 0)]
+    assert list(edn.bank(samples, 100.0)) == [
+        "{:index 0, :time 1000000000, :process 0, :type :invoke, :f :read, :value nil}",
+        "{:index 1, :time 1000000000, :process 1, :type :invoke, :f :read, :value nil}",
+        "{:index 2, :time 1500000000, :process 0, :type :ok, :f :read, :value {0 30, 1 20}}",
+        "{:index 3, :time 1500000000, :process 1, :type :ok, :f :read, :value {0 50, 1 0}}",
     ]

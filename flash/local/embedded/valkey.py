@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,13 +14,14 @@ from flash.processes.run_as import ourselves
 
 
 class EmbeddedValkey(Store):
-    """A Valkey that stores every write in an append-only file and never evicts."""
+    """A Valkey that stores every write in an append-only file and never evicts, unless `settings` say otherwise."""
 
     name = "Valkey"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(data_dir)
+        self._settings = settings or {}
         self.socket = datadir.socket_directory(self.data_dir) / "valkey.sock"
 
     @property
@@ -48,6 +50,7 @@ class EmbeddedValkey(Store):
             "appendonly": "yes",
             "maxmemory-policy": "noeviction",
             "set-proc-title": "no",  # a later run recognizes this process by its command line
+            **self._settings,
         }
         words = [word for name, value in options.items() for word in (f"--{name}", value)]
         self._spawn(ourselves(), home, [binary, *words])
