@@ -21,8 +21,8 @@ const GAP_PX = { narrow: 14, wide: 20 };
 const CAPTION_PX = 46;
 const ROW_GAP_PX = 14;
 const ROWS_BEYOND = 2;
-/** Rows that nobody sees yet can wait for the next frame. */
-const ROWS_BEYOND_PER_FRAME = 1;
+/** Tiles that nobody sees yet: a whole row of a wide window would take a phone a frame of its own. */
+const TILES_BEYOND_PER_FRAME = 2;
 /** Signs that somebody may scroll soon. Before them only what is in view is drawn, so the first view is light. */
 const STIRRINGS = ["pointermove", "touchstart", "wheel", "scroll"];
 
@@ -67,7 +67,10 @@ export class Grid {
 
   /** Draw again what is in view. `drained`: these have just been sold, and are seen to be. */
   refresh(drained = new Set()) {
-    for (const [number, row] of this.#rows) this.#fill(row, number, drained);
+    for (const [number, row] of this.#rows) {
+      row.filled = 0;
+      this.#fill(row, number, Infinity, drained);
+    }
   }
 
   /** Put the focus on the tile that is in the tab order. */
@@ -98,6 +101,7 @@ export class Grid {
     if (columns !== this.#columns) this.#clear();
     this.#columns = columns;
     this.#rowPx = Math.round(tilePx + CAPTION_PX + ROW_GAP_PX);
+    this.#pictures.sidePx = tilePx;
     const rowCount = Math.ceil(this.#count / columns);
     this.#element.style.setProperty("--columns", columns);
     this.#element.style.setProperty("--gap", `${GAP_PX[size]}px`);
@@ -106,6 +110,7 @@ export class Grid {
     this.#element.setAttribute("aria-rowcount", rowCount);
     this.#element.setAttribute("aria-colcount", columns);
     for (const [number, row] of this.#rows) this.#place(row, number);
+    this.refresh();
     this.#draw();
   }
 
@@ -138,38 +143,40 @@ export class Grid {
     this.#pictures.lookAt(Math.floor((inView.first + inView.end) / 2) * this.#columns);
     const isSpare = (number) => number !== pinned && (number < drawn.first || number >= drawn.end);
     const spare = [...this.#rows.keys()].filter(isSpare);
-    for (let number = inView.first; number < inView.end; number += 1) this.#mount(number, spare);
-    if (pinned !== null && pinned < rowCount) this.#mount(pinned, spare);
-    this.#drawBeyond(inView, drawn, spare);
+    let filled = 0;
+    for (let number = inView.first; number < inView.end; number += 1) filled += this.#mount(number, spare);
+    if (pinned !== null && pinned < rowCount) filled += this.#mount(pinned, spare);
+    this.#drawBeyond(inView, drawn, spare, this.#motion.isScrolling ? TILES_BEYOND_PER_FRAME - filled : Infinity);
     if (!this.#motion.isScrolling) this.#settle();
   }
 
-  #drawBeyond(inView, drawn, spare) {
-    let left = this.#motion.isScrolling ? ROWS_BEYOND_PER_FRAME : Infinity;
+  #drawBeyond(inView, drawn, spare, tilesMax) {
     const beyond = [];
     for (let number = inView.end; number < drawn.end; number += 1) beyond.push(number);
     for (let number = inView.first - 1; number >= drawn.first; number -= 1) beyond.push(number);
+    let left = tilesMax;
     for (const number of beyond) {
-      if (this.#rows.has(number)) continue;
-      if (left === 0) return this.#ask();
-      this.#mount(number, spare);
-      left -= 1;
+      if (this.#rows.get(number)?.filled === this.#columns) continue;
+      if (left <= 0) return this.#ask();
+      left -= this.#mount(number, spare, left);
     }
   }
 
-  /** Let the row be there, with what one of the spare ones consists of. */
-  #mount(number, spare) {
-    if (this.#rows.has(number)) return;
-    const from = spare.pop();
-    const row = from === undefined ? this.#makeRow() : this.#rows.get(from);
-    this.#rows.delete(from);
-    this.#rows.set(number, row);
-    this.#fill(row, number, new Set());
-    this.#place(row, number);
+  /** Let the row be there, with what one of the spare ones consists of. How many of its tiles have been filled. */
+  #mount(number, spare, tilesMax = Infinity) {
+    if (!this.#rows.has(number)) {
+      const from = spare.pop();
+      const row = from === undefined ? this.#makeRow() : this.#rows.get(from);
+      this.#rows.delete(from);
+      this.#rows.set(number, row);
+      row.filled = 0;
+      this.#place(row, number);
+    }
+    return this.#fill(this.#rows.get(number), number, tilesMax);
   }
 
   #makeRow() {
-    const row = { element: document.createElement("div"), tiles: [] };
+    const row = { element: document.createElement("div"), tiles: [], filled: 0 };
     row.element.className = "row";
     row.element.setAttribute("role", "row");
     for (let column = 0; column < this.#columns; column += 1) row.tiles.push(new Tile(column, this.#pictures));
@@ -192,13 +199,18 @@ export class Grid {
     row.element.setAttribute("aria-rowindex", number + 1);
   }
 
-  #fill(row, number, drained) {
-    row.tiles.forEach((tile, column) => {
+  /** Fill up to so many of the row's tiles that are not filled yet. How many it were. */
+  #fill(row, number, tilesMax, drained = new Set()) {
+    const from = row.filled;
+    row.filled = Math.min(this.#columns, from + tilesMax);
+    for (let column = from; column < row.filled; column += 1) {
+      const tile = row.tiles[column];
       const index = number * this.#columns + column;
       tile.cell.hidden = index >= this.#count;
       if (tile.cell.hidden) tile.empty();
       else tile.fill(index, this.#source.describe(index), drained.has(index));
-    });
+    }
+    return row.filled - from;
   }
 
   /** The page stands: what is in view can be reached by Tab, and is read in its order. */
