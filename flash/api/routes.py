@@ -14,6 +14,7 @@ from flash.api.health import DiskHealth, HealthHandlers, StoreHealth
 from flash.api.items import ItemHandlers, ItemStore
 from flash.api.limits import NO_LIMITS, RateLimits
 from flash.api.metrics import Metrics, metrics_route
+from flash.api.not_found import not_found
 from flash.api.pages import PREFIX, page_files
 from flash.api.purchase import CodeOpener, PurchaseHandlers, Purchases
 from flash.api.reference import openapi_file, problem_type
@@ -100,4 +101,6 @@ def build_app(
     routes["GET", _DESCRIPTION] = openapi_file((*routes, *patterns, ("GET", _DESCRIPTION))).answer
     reads_peers = limits.addresses is not None or control is not None
     make = partial(CorsApp, cors_origins, _OPERATORS) if cors_origins else App
-    return make(routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers, counts=counts)
+    return make(
+        routes, patterns, body_seconds=body_seconds, reads_peers=reads_peers, counts=counts, otherwise=not_found
+    )

@@ -28,7 +28,7 @@ from flash.http.limits import BODY_MAX_BYTES, LINGER_SECONDS
 from flash.http.message import BODILESS, Answer, Header, Request, Response, Stream
 from flash.http.parameters import InvalidParameter
 from flash.http.request_counts import RequestCounts
-from flash.http.router import Patterns, Router, Routes
+from flash.http.router import Handler, Patterns, Router, Routes
 from flash.http.stream_readers import QueueReader
 
 Message = MutableMapping[str, Any]
@@ -49,7 +49,8 @@ class App:
 
     Once `draining` is set, streams end and every answer asks the client to close. `body_seconds` is how long a request
     body may take under a server that hands it over in pieces; the built-in connections read bodies themselves.
-    `reads_peers`: a handler reads `Request.peer`, so connections have to find it out.
+    `reads_peers`: a handler reads `Request.peer`, so connections have to find it out. `otherwise` answers for unknown
+    paths, instead of a 404 in JSON.
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class App:
         body_max_bytes: int = BODY_MAX_BYTES,
         reads_peers: bool = False,
         counts: RequestCounts | None = None,
+        otherwise: Handler | None = None,
     ) -> None:
         self.draining = trio.Event()
         self.reads_peers = reads_peers
         self.counts = counts or RequestCounts()
         self.routes = (*routes, *patterns)
         """Method and path of all that is answered; `{…}` stands for a segment."""
-        self._route = Router(routes, patterns).route
+        self._route = Router(routes, patterns, otherwise).route
         self.handle: Respond = self.respond
         self.on_rejected: Callable[[int, str, str | None, Correlation], None] | None = None
         """Hears of requests that could not be read: status, reason, peer, and what they are called."""
@@ -96,6 +98,10 @@ class App:
             answer = _answer_of(error, request)
         self.counts.note(request, answer, perf_counter() - begun_at)
         return answer
+
+    def opened(self, rejection: Response, target: bytes, headers: list[Header]) -> Response:
+        """The answer to a request that is refused before `respond`, as pages of other sites may read it."""
+        return rejection
 
     async def stream(self, stream: Stream, scope: Message, receive: Receive, send: Send) -> None:
         """Send what is written to `stream` until it ends, the client leaves, or the server stops."""
@@ -139,7 +145,7 @@ class App:
             rejection = await self._read_body(request, receive)
         if self.reads_peers and scope.get("client"):
             request.peer = scope["client"][0]
-        answer = rejection or await self.handle(request)
+        answer = self.opened(rejection, scope["raw_path"], headers) if rejection else await self.handle(request)
         if isinstance(answer, Stream):
             await self.stream(replace(answer, headers=_told(answer, request)), scope, receive, send)
         else:

@@ -211,6 +211,8 @@ class Connection:
         self._connections.rejected += 1
         response = rejection_problem(rejection.status, rejection.reason)
         correlation = correlate(dict(self._parser.headers))
+        if self._direct is not None:
+            response = self._direct.opened(response, self._parser.target, self._parser.headers)
         if self._direct is not None and self._direct.on_rejected is not None:
             self._direct.on_rejected(rejection.status, rejection.reason, self._peer, correlation)
         await self._send(encode(response, is_head=False, closes=True, correlation=correlation))

@@ -68,24 +68,32 @@ class CorsApp(App):
 
     async def respond(self, request: Request) -> Answer:
         answer = await super().respond(request)  # which finds out the path
-        if self._is_closed(request.path):
-            return answer
-        allowed = self._allowed(request)
-        if allowed and _is_preflight(request) and isinstance(answer, Response) and answer.status == 405:
-            return Response(204, b"", JSON, (*allowed, *_PREFLIGHT))
-        if allowed:
-            return replace(answer, headers=(*answer.headers, *allowed, _EXPOSE))
-        # A cache must not give this answer, which no other page may read, to a page that may.
-        return replace(answer, headers=(*answer.headers, _VARY))
+        if _is_preflight(request) and isinstance(answer, Response) and answer.status == 405:
+            allowed = () if self._is_closed(request.path) else self._allowed(request.header(b"origin"))
+            if allowed:
+                return Response(204, b"", JSON, (*allowed, *_PREFLIGHT))
+        more = self._headers(request.path, request.header(b"origin"))
+        return replace(answer, headers=(*answer.headers, *more)) if more else answer
+
+    def opened(self, rejection: Response, target: bytes, headers: list[Header]) -> Response:
+        origin = next((value for name, value in headers if name == b"origin"), None)
+        more = self._headers(target.partition(b"?")[0].decode("latin-1"), origin)
+        return replace(rejection, headers=(*rejection.headers, *more))
+
+    def _headers(self, path: str, origin: bytes | None) -> tuple[Header, ...]:
+        if self._is_closed(path):
+            return ()
+        allowed = self._allowed(origin)
+        # Without them, a cache must not give the answer, which no other page may read, to a page that may.
+        return (*allowed, _EXPOSE) if allowed else (_VARY,)
 
     def _is_closed(self, path: str) -> bool:
         return any(path == closed or path.startswith(closed + "/") for closed in self._closed)
 
-    def _allowed(self, request: Request) -> tuple[Header, ...]:
-        """The headers that let the page of this request read its answer; none for a page that may not."""
+    def _allowed(self, origin: bytes | None) -> tuple[Header, ...]:
+        """The headers that let a page of `origin` read an answer; none for a page that may not."""
         if self._is_open:
             return ((b"access-control-allow-origin", b"*"),)
-        origin = request.header(b"origin")
         if origin is None or origin not in self._origins:
             return ()
         return (b"access-control-allow-origin", origin), _VARY

@@ -87,6 +87,11 @@ class RequestParser:
         """Those of the request that is arriving, as far as they are here."""
         return self._headers
 
+    @property
+    def target(self) -> bytes:
+        """That of the same request, as far as it is here."""
+        return self._target
+
     def feed(self, data: bytes) -> None:
         """Take at most `READ_BYTES`. Bad input raises nothing: it sets `rejection`."""
         try:

@@ -24,10 +24,11 @@ class Router:
     """`routes` maps (method, path). `patterns` maps (method, path with one `{…}` segment).
 
     A handler of a pattern gets that segment with its percent-escapes undone. A path in `routes` wins over a
-    pattern, and GET answers HEAD as well.
+    pattern, and GET answers HEAD as well. `otherwise` answers for every path that is in neither.
     """
 
-    def __init__(self, routes: Routes, patterns: Patterns) -> None:
+    def __init__(self, routes: Routes, patterns: Patterns, otherwise: Handler | None = None) -> None:
+        self._otherwise = otherwise or _not_found
         self._exact: dict[str, dict[str, Handler]] = {}
         self._patterns: dict[_Shape, dict[str, SegmentHandler]] = {}
         self._listed: dict[_Shape, str] = {}
@@ -69,7 +70,7 @@ class Router:
                         return _constant(method_not_allowed(methods))
                     request.route = self._listed[shape]
                     return handler(request, segments[place])
-        return _constant(NOT_FOUND)
+        return self._otherwise(request)
 
 
 def _shape(path: str) -> _Shape:
@@ -89,6 +90,10 @@ def _origin_form(raw_path: bytes) -> bytes:
 
 def _same_as(method: str) -> str:
     return "GET" if method == "HEAD" else method
+
+
+async def _not_found(request: Request) -> Response:
+    return NOT_FOUND
 
 
 async def _constant(response: Response) -> Response:

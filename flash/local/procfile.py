@@ -77,6 +77,8 @@ def read_procfile(path: Path | None, concurrency: str | None) -> Procfile:
             f"{kind}{did_you_mean(kind, {known: known for known in commands})}" for kind in sorted(unknown)
         )
         raise ConfigError(f"-c {concurrency}: {path} has only {', '.join(commands)} and no {kinds}")
+    if not any(counts.get(kind, 1) for kind in commands):
+        raise ConfigError(f"-c {concurrency}: that starts no process; expected something like {CONCURRENCY}")
     return Procfile(commands, counts)
 
 

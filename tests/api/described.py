@@ -110,7 +110,10 @@ def _open(definition: Json) -> Any:
 
 
 def _code(answer: Response) -> object:
-    return orjson.loads(answer.body)["code"] if answer.content_type == b"application/problem+json" else None
+    """That of a problem; a page about one says it to nobody, but the answer knows."""
+    if answer.content_type == b"application/problem+json":
+        return orjson.loads(answer.body)["code"]
+    return answer.code or None
 
 
 def _check_headers(described: Json, answer: Response) -> None:

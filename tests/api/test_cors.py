@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
+import trio
+import trio.testing
 
 from flash.api.control import ControlRoom
 from flash.api.control_access import ControlAccess
+from flash.config import Config
 from flash.errors import Unavailable
 from flash.http.asgi import App
+from flash.http.connection import Connection
+from flash.http.connection_set import ConnectionSet
 from flash.http.message import Header, Response
 from tests.api.fakes import FakeControlState, FakePauses, FakeShop
 from tests.api.serving import open_client
@@ -109,3 +116,48 @@ async def test_both_servers_answer_a_preflight_and_the_request_behind_it(is_buil
         assert (preflight.status, preflight.body, preflight.closes) == (204, b"", False)
         answer = await client.post("/purchase?code=x", [(b"origin", SHOP)])
         assert (answer.status, answer.header(b"access-control-allow-origin")) == (400, SHOP)
+
+
+BIG_BODY = b"POST /checkout HTTP/1.1\r\nHost: h\r\nOrigin: %b\r\nContent-Length: 9999999\r\n\r\n"
+LONG_HEAD = b"GET /sales HTTP/1.1\r\nHost: h\r\nOrigin: %b\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"
+NO_HTTP = b"GET /sales HTTP/1.1\r\nHost: h\r\nOrigin: %b\r\nAccept: x\r\nBro ken: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(("sent", "status"), [(BIG_BODY, 413), (LONG_HEAD, 431), (NO_HTTP, 400)])
+@pytest.mark.parametrize(("origin", "is_listed"), [(SHOP, True), (OTHER, False)])
+async def test_a_refusal_before_any_handler_may_be_read_too(
+    sent: bytes, status: int, origin: bytes, is_listed: bool
+) -> None:
+    heard = (await hear(FakeShop(cors_origins=[SHOP.decode()]).app, sent % origin)).lower()
+    assert heard.startswith(b"http/1.1 %d " % status)
+    assert (b"\r\naccess-control-allow-origin: %b\r\n" % SHOP in heard) is is_listed
+    assert b"\r\nvary: origin\r\n" in heard
+
+
+async def test_a_body_that_comes_too_slowly_is_refused_readably(autojump_clock: trio.testing.MockClock) -> None:
+    heard = await hear(FakeShop(cors_origins=["*"]).app, BIG_BODY.replace(b"9999999", b"5") % SHOP)
+    assert heard.startswith(b"HTTP/1.1 408 ")
+    assert b"\r\naccess-control-allow-origin: *\r\n" in heard
+
+
+async def test_the_operators_paths_stay_shut_to_other_pages_in_early_refusals() -> None:
+    shop = FakeShop(cors_origins=["*"])
+    heard = await hear(shop.app, BIG_BODY.replace(b"/checkout", b"/control/login?x") % SHOP)
+    assert heard.startswith(b"HTTP/1.1 413 ")
+    assert b"access-control" not in heard
+
+
+async def hear(app: App, sent: bytes) -> bytes:
+    """What one connection answers, to its end."""
+    ours_end, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    connections = ConnectionSet(Config())
+    heard = b""
+    async with trio.open_nursery() as nursery, trio.SocketStream(trio.socket.from_stdlib_socket(ours_end)) as ours:
+        nursery.start_soon(connections.sweep)
+        nursery.start_soon(Connection.serve, app, connections, theirs)
+        await ours.send_all(sent)
+        while piece := await ours.receive_some():
+            heard += piece
+        nursery.cancel_scope.cancel()
+    return heard

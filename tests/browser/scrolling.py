@@ -15,6 +15,7 @@ import json
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -37,7 +38,10 @@ TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 # Scrolls for `ms`; the share of the tiles then in view that have no picture yet.
 SCROLL = """([speed, ms]) => new Promise((resolve) => {
   const [begin, top] = [performance.now(), scrollY];
-  const isInView = (tile) => { const { top, bottom } = tile.getBoundingClientRect(); return bottom > 0 && top < innerHeight; };
+  const isInView = (tile) => {
+    const { top, bottom } = tile.getBoundingClientRect();
+    return bottom > 0 && top < innerHeight;
+  };
   const step = () => {
     const past = performance.now() - begin;
     scrollTo(0, top + speed * past);
@@ -139,7 +143,7 @@ def frames_of(events: list[dict[str, Any]]) -> list[float]:
 def report(
     costs: dict[tuple[str, str, str], list[float]], blanks: dict[tuple[str, str, str], list[float]], options: Any
 ) -> None:
-    print(f"main-thread CPU of a frame, times {options.slower:g}; the budget is {BUDGET_MS:.1f} ms")
+    say(f"main-thread CPU of a frame, times {options.slower:g}; the budget is {BUDGET_MS:.1f} ms")
     for (device, speed, commit), frames in costs.items():
         late = sum(ms > BUDGET_MS for ms in frames) / len(frames)
         before = costs.get((device, speed, str(options.against)))
@@ -151,11 +155,15 @@ def report(
         ratio += f" {options.against}'s" if ratio else ""
         p95 = statistics.quantiles(frames, n=20)[-1]
         blank = statistics.mean(blanks[device, speed, commit])
-        print(
+        say(
             f"{device:5} {speed:5} {'this checkout' if commit == 'None' else commit:13} {len(frames):5} frames"
             f"  mean {statistics.mean(frames):5.1f}  p95 {p95:5.1f} ms  above the budget {late:6.1%}"
             f"  without picture {blank:4.0%}{ratio}"
         )
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 if __name__ == "__main__":

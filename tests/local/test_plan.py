@@ -23,6 +23,13 @@ def test_a_malformed_concurrency_is_refused(text: str) -> None:
         parse_concurrency(text)
 
 
+def test_a_concurrency_that_starts_nothing_is_refused_with_an_example(path: Path) -> None:
+    path.write_text("web: web\ninventory: inventory\n")
+    with pytest.raises(ConfigError, match="-c web=0,inventory=0: that starts no process; expected something like web="):
+        read_procfile(path, "web=0,inventory=0")
+    assert [process.name for process in read_procfile(path, "web=0").processes(0)] == ["inventory.1"]
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "Procfile"

@@ -157,6 +157,7 @@ const salesReadout = (now, most) => html`
 const latencyReadout = (p99, p50) => html`
   <p class="figure"><i class="key key-p99"></i>${latency(p99)} <small>${text.p99}</small></p>
   <p class="figure figure-less"><i class="key key-p50"></i>${latency(p50)} <small>${text.p50}</small></p>
+  <p class="soft">${text.latencyOf}</p>
 `;
 
 const latency = (ms) =>
