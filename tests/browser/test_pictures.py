@@ -62,8 +62,8 @@ def test_where_workers_cannot_draw_the_browser_does(visitors: Visitors) -> None:
 
 
 def test_what_a_worker_does_not_know_the_browser_draws(visitors: Visitors) -> None:
-    page = visitors.visit("/pages/storefront/icon.svg")
+    context = visitors.context()
     unknown = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 400 400"><text>?</text></svg>'
-    page.context.route("**/image.svg", lambda route: route.fulfill(content_type="image/svg+xml", body=unknown))
-    page.goto(visitors.url)
+    context.route("**/image.svg", lambda route: route.fulfill(content_type="image/svg+xml", body=unknown))
+    page = visitors.visit(context=context)
     expect(page.locator(".tile img.is-there").first).to_have_attribute("src", re.compile(r"/items/\d+/image.svg$"))
