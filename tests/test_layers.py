@@ -112,7 +112,10 @@ IMPORTS = {
     "cli": "audit bridge config errors local processes settings stores terminal",
     "__main__": "cli",
     "testing": "audit bridge codes config domain errors inventory local processes purchase_rpc stores",
-    "benchmarks": "audit bridge codes config domain errors http local processes stores testing",
+    "benchmarks": (
+        "actors.admission actors.batch_wait actors.fair_shares"
+        " audit bridge codes config domain errors http local processes stores testing"
+    ),
     "drill": "audit bridge deployment domain errors local processes purchase_rpc.messages stores testing",
 }
 PURE = {
