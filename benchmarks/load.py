@@ -103,7 +103,7 @@ class Plan:
     """A closed loop of `clients`, or an open loop in which visit i is due `i / rate` seconds after the beginning.
 
     It ends when the buyers have nothing left to do, or after `seconds`. A 503 ends the visit unless it
-    `repeats_rejected`.
+    `repeats_rejected`. Clients that gather connect only when they begin, evenly over `gather_seconds`, and that counts.
     """
 
     buyers: Buyers
@@ -112,6 +112,7 @@ class Plan:
     seconds: float = math.inf
     rate: float | None = None
     repeats_rejected: bool = True
+    gather_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +156,11 @@ def generate_load(plan: Plan) -> LoadResult:
 class Client:
     """One buyer on one connection. `due` is when the present request was first meant to be sent."""
 
-    __slots__ = ("address", "buffer", "due", "is_waiting", "kind", "number", "request", "sock")
+    __slots__ = ("address", "buffer", "due", "is_connected", "is_waiting", "kind", "number", "request", "sock")
 
-    def __init__(self, number: int, address: Address) -> None:
-        self.number, self.address, self.sock = number, address, connect(address)
+    def __init__(self, number: int, address: Address, *, is_connected: bool) -> None:
+        self.number, self.address, self.is_connected = number, address, is_connected
+        self.sock = connect(address) if is_connected else connecting(address)
         self.kind, self.request, self.buffer, self.due = 0, b"", b"", 0.0
         self.is_waiting = False  # a request is in flight
 
@@ -178,26 +180,57 @@ class LoadGenerator:
 
     def run(self) -> LoadResult:
         """Unfinished if too many connections were lost."""
-        for number in range(self._plan.clients):
-            if number % 32 == 31:  # overflowing a short backlog would cause resets later on
-                time.sleep(0.02)
-            self._clients.append(Client(number, self._plan.addresses[number % len(self._plan.addresses)]))
-            self._selector.register(self._clients[-1].sock, selectors.EVENT_READ, self._clients[-1])
+        if not self._plan.gather_seconds:
+            self._connect_all()
         cpu_before = time.process_time()
         self._begun = self._last_response = time.perf_counter()
         for client in self._clients:
             self._go_on(client, None, self._begun)
+        if self._plan.gather_seconds:
+            self._gather()
         while self._active and self._result.lost <= LOST_MAX:
-            patience = max(0.0, self._waiting[0][0] - time.perf_counter()) if self._waiting else None
-            for key, _ in self._selector.select(patience):
-                self._receive(key.data)
-            while self._waiting and self._waiting[0][0] <= time.perf_counter():
-                self._send(self._clients[heapq.heappop(self._waiting)[1]])
+            self._turn(max(0.0, self._waiting[0][0] - time.perf_counter()) if self._waiting else None)
         self._result.cpu_seconds = time.process_time() - cpu_before
         for client in self._clients:
             client.sock.close()
         self._selector.close()
         return self._summed(self._result)
+
+    def _connect_all(self) -> None:
+        for number in range(self._plan.clients):
+            if number % 32 == 31:  # overflowing a short backlog would cause resets later on
+                time.sleep(0.02)
+            self._add(number, is_connected=True)
+
+    def _gather(self) -> None:
+        for number in range(self._plan.clients):
+            due = self._begun + self._plan.gather_seconds * number / self._plan.clients
+            while (now := time.perf_counter()) < due:
+                self._turn(due - now)
+            self._go_on(self._add(number, is_connected=False), None, now)
+
+    def _add(self, number: int, *, is_connected: bool) -> Client:
+        address = self._plan.addresses[number % len(self._plan.addresses)]
+        client = Client(number, address, is_connected=is_connected)
+        self._clients.append(client)
+        self._selector.register(client.sock, selectors.EVENT_READ if is_connected else selectors.EVENT_WRITE, client)
+        return client
+
+    def _turn(self, patience: float | None) -> None:
+        """Handle what comes, and send what is due, after waiting for `patience` seconds at most."""
+        for key, events in self._selector.select(patience):
+            (self._connected if events & selectors.EVENT_WRITE else self._receive)(key.data)
+        while self._waiting and self._waiting[0][0] <= time.perf_counter():
+            self._send(self._clients[heapq.heappop(self._waiting)[1]])
+
+    def _connected(self, client: Client) -> None:
+        """Send what has waited for the connection, or connect again if there is none."""
+        if client.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return self._reconnect(client)
+        client.is_connected = True
+        client.sock.setblocking(True)
+        self._selector.modify(client.sock, selectors.EVENT_READ, client)
+        return self._send(client) if client.is_waiting else None
 
     def _receive(self, client: Client) -> None:
         """Take what has come; a complete response ends the request."""
@@ -260,6 +293,8 @@ class LoadGenerator:
 
     def _send(self, client: Client) -> None:
         client.is_waiting = True
+        if not client.is_connected:
+            return
         try:
             client.sock.sendall(client.request)
         except OSError:
@@ -272,8 +307,10 @@ class LoadGenerator:
         """The server closes, or has closed. A client that waited for a response repeats its request in a moment."""
         self._selector.unregister(client.sock)
         client.sock.close()
-        client.buffer, client.sock = b"", connect(client.address)
-        self._selector.register(client.sock, selectors.EVENT_READ, client)
+        client.buffer, client.is_connected = b"", not self._plan.gather_seconds
+        client.sock = connect(client.address) if client.is_connected else connecting(client.address)
+        events = selectors.EVENT_READ if client.is_connected else selectors.EVENT_WRITE
+        self._selector.register(client.sock, events, client)
         if client.is_waiting:
             client.is_waiting = False
             self._result.lost += 1
@@ -306,6 +343,15 @@ def connect(address: Address) -> socket.socket:
             sock.settimeout(None)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
+
+
+def connecting(address: Address) -> socket.socket:
+    """A connection that becomes writable once it is made, or has failed."""
+    sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setblocking(False)
+    sock.connect_ex(address)
+    return sock
 
 
 def content_length(data: bytes, end: int) -> int:

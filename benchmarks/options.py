@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from flash.errors import OperatorError
 
-SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "viewers", "cost")
+STORMS = ("hot-user", "hot-sale", "junk-codes", "junk-paths", "herd", "outage")
+SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "storms", "viewers", "cost")
 Number = TypeVar("Number", int, float)
 
 DESCRIPTION = """\
@@ -38,6 +39,9 @@ class Options(argparse.Namespace):
     rate: float | None
     sections: tuple[str, ...]
     section_seconds: float
+    storms: tuple[str, ...]
+    herd: int
+    outage: float
     viewers: int
     beside: tuple[int, ...]
     against: Path | None
@@ -77,8 +81,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--http", choices=("builtin", "hypercorn"), help="FLASH_HTTP of the service (default: as it is set)")
     add("--url", type=_loopback, help="measure the service that runs there, e.g. http://127.0.0.1:8080")
     add("--rate", type=_number(float, 0.1, 1e6), metavar="R", help="also an open loop of R sales per second")
-    add("--sections", type=_names, default=("sales", "idle"), metavar="S,S…", help=f"{','.join(SECTIONS)} (sales,idle)")
-    add("--section-seconds", type=_number(float, 0.2, 600), default=5.0, metavar="S", help="of reads, overload (5)")
+    add(
+        "--sections",
+        type=_names(SECTIONS),
+        default=("sales", "idle"),
+        metavar="S,S…",
+        help=f"{','.join(SECTIONS)} (sales,idle)",
+    )
+    add(
+        "--section-seconds",
+        type=_number(float, 0.2, 600),
+        default=5.0,
+        metavar="S",
+        help="reads, overload, storms (5)",
+    )
+    add("--storms", type=_names(STORMS), default=STORMS, metavar="S,S…", help=f"{','.join(STORMS)} (all)")
+    add("--outage", type=_number(float, 0.1, 60), default=10.0, metavar="S", help="storms: without PostgreSQL (10)")
+    add("--herd", type=_number(int, 1, 20_000), default=5_000, metavar="N", help="of storms: who come at once (5000)")
     add("--viewers", type=_number(int, 1, 5_000), default=5_000, metavar="N", help="of the section viewers (5000)")
     add("--beside", type=_several(0, 10_000), default=(1, 100, 1_000), metavar="N,N…", help="cost: other open sales")
     add("--against", type=_tree, metavar="DIR", help="compare with the service of that checkout, which has a .venv")
@@ -103,11 +122,14 @@ def _number(kind: type[Number], low: float, high: float) -> Callable[[str], Numb
     return parse
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(text.split(","))
-    if unknown := set(names) - set(SECTIONS):
-        raise argparse.ArgumentTypeError(f"no section {', '.join(sorted(unknown))}: there are {', '.join(SECTIONS)}")
-    return names
+def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    def parse(text: str) -> tuple[str, ...]:
+        names = tuple(text.split(","))
+        if unknown := set(names) - set(known):
+            raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))}: there are {', '.join(known)}")
+        return names
+
+    return parse
 
 
 def _tree(text: str) -> Path:

@@ -18,6 +18,7 @@ from benchmarks.options import Options
 from benchmarks.oracle import Oracle
 from benchmarks.processes import Cluster, Stores, call_in_child
 from benchmarks.progress import Progress
+from benchmarks.storms import Storm, storms, storms_table
 from benchmarks.viewers import viewers_tables
 from flash.processes.child import Child
 from flash.testing.stores import private_directory
@@ -57,6 +58,9 @@ class Sections:
         if "overload" in options.sections:
             async with self._crowd() as crowd:
                 tables.append(await overload_table(crowd, clients, seconds))
+        if "storms" in options.sections:
+            async with self._crowd() as crowd:
+                tables.append(await storms_table(crowd, self._storms(), seconds))
         if "viewers" in options.sections:
             async with self._crowd() as crowd:
                 tables += await viewers_tables(crowd, options.viewers, options.size, clients)
@@ -66,6 +70,10 @@ class Sections:
             async with self._crowd() as crowd:
                 sizes = (options.size, *options.sizes)
                 tables.append(await cost_table(crowd, options.clients, sizes, options.beside))
+
+    def _storms(self) -> list[Storm]:
+        found = storms(self._options.herd, self._options.outage)
+        return [storm for storm in found if storm.name in self._options.storms]
 
     @asynccontextmanager
     async def _crowd(self, web: int = 1) -> AsyncIterator[Crowd]:

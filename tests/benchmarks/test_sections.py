@@ -125,12 +125,17 @@ def test_a_tiny_run_of_idle_and_budget_names_every_hop_and_the_floor(short: Path
 
 def test_a_tiny_run_of_the_crowds_has_every_row(short: Path) -> None:
     options = ("--clients", "4,16", "--size", "100", "--sizes", "50", "--beside", "1,5", "--section-seconds", "0.3")
-    tables = measured(short, "--sections", "web,reads,overload,cost", *options)
-    web, reads, overload, cost = tables.values()
+    storm = ("--storms", "outage", "--herd", "50", "--outage", "0.5")
+    tables = measured(short, "--sections", "web,reads,overload,storms,cost", *options, *storm)
+    web, reads, overload, storms, cost = tables.values()
     assert [row[0] for row in web] == ["1", "2", "2 ÷ 1"]
     assert all(row[1] > 0 for row in reads)
     assert len(reads) == 4
     assert [row[:2] for row in overload] == [["before", 16], ["overload", 160], ["after", 16]]
+    ((name, herd, rate, *_, gap_seconds, _, _, _),) = storms
+    assert (name, herd) == ("outage", 50)
+    assert rate > 0
+    assert gap_seconds > 0
     assert [row[:3] for row in cost] == [
         ["100", 4, 0],
         ["100", 16, 0],
