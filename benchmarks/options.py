@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from flash.errors import OperatorError
 
 STORMS = ("hot-user", "hot-sale", "junk-codes", "junk-paths", "herd", "outage")
-SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "storms", "viewers", "cost")
+SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "storms", "viewers", "leading", "cost")
 Number = TypeVar("Number", int, float)
 
 DESCRIPTION = """\
@@ -43,6 +43,8 @@ class Options(argparse.Namespace):
     herd: int
     outage: float
     viewers: int
+    open_sales: int
+    sold_each: int
     beside: tuple[int, ...]
     against: Path | None
     ceiling_seconds: float
@@ -99,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--outage", type=_number(float, 0.1, 60), default=10.0, metavar="S", help="storms: without PostgreSQL (10)")
     add("--herd", type=_number(int, 1, 20_000), default=5_000, metavar="N", help="of storms: who come at once (5000)")
     add("--viewers", type=_number(int, 1, 5_000), default=5_000, metavar="N", help="of the section viewers (5000)")
+    add(
+        "--open-sales", type=_number(int, 200, 10_000), default=2_000, metavar="N", help="of the section leading (2000)"
+    )
+    add("--sold-each", type=_number(int, 1, 9_000), default=200, metavar="N", help="leading: sold of each sale (200)")
     add("--beside", type=_several(0, 10_000), default=(1, 100, 1_000), metavar="N,N…", help="cost: other open sales")
     add("--against", type=_tree, metavar="DIR", help="compare with the service of that checkout, which has a .venv")
     add("--ceiling-seconds", type=_number(float, 0.05, 60), default=2.0, metavar="S", help="for each ceiling (2)")

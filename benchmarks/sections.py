@@ -14,6 +14,7 @@ from benchmarks.budget import CHECKOUT_HOPS, PURCHASE_HOPS, ask_one_by_one, budg
 from benchmarks.crowds import Crowd, cost_table, overload_table, reads_table, web_table
 from benchmarks.findings import Table
 from benchmarks.idle import CHECKOUT, GOALS, LIVEZ, PURCHASE, IdlePlan, measure_idle
+from benchmarks.leading import leading_table
 from benchmarks.options import Options
 from benchmarks.oracle import Oracle
 from benchmarks.processes import Cluster, Stores, call_in_child
@@ -66,6 +67,9 @@ class Sections:
                 tables += await viewers_tables(crowd, options.viewers, options.size, clients)
         if options.against:
             tables.append(await compare(options, self._stores, options.against, self._progress))
+        if "leading" in options.sections:
+            sales, sold = options.open_sales, options.sold_each
+            tables.append(await leading_table(self._stores, sales, sold, seconds, self._progress))
         if "cost" in options.sections:  # last, because the sales that it opens stay open
             async with self._crowd() as crowd:
                 sizes = (options.size, *options.sizes)
