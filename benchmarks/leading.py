@@ -43,6 +43,7 @@ _SETTLE_SECONDS = 6.0
 """After this long nothing of a start is left: inboxes that were opened count as quiet."""
 _EVEN_SHARE = 0.2
 _COLD_PURCHASES, _HOT_SALES, _HOT_EACH_SECONDS = 25, 8, 0.03
+_COLD_EACH_SECONDS = 0.05
 _LISTENING = re.compile(r"listening on (http://[^\s\"]+)")
 _STOCK = 10_000
 
@@ -263,12 +264,12 @@ class _Buyers:
 
     def __init__(self, site: _Site, address: str) -> None:
         self._site, self._address = site, address
-        self._cold = iter(range(site.sales - _HOT_SALES - 100, 0, -7))
+        self._cold = iter(range(site.sales - 100, 0, -1))
         self.gaps = _Gaps()
 
     async def buy_first(self) -> float:
         """Milliseconds that the first purchase of a quiet sale takes."""
-        sale = SaleId(1_000_000 + next(self._cold))
+        sale = SaleId(1_000_000 + next(self._cold, 1))
         async with Client(self._address) as client:
             code = await self._check_out(client, sale)
             return await self._purchase(client, code)
@@ -276,6 +277,7 @@ class _Buyers:
     async def buy_first_ones(self) -> None:
         while True:
             self.gaps.cold.append(await self.buy_first())
+            await trio.sleep(_COLD_EACH_SECONDS)
 
     async def ask_again(self, number: int) -> None:
         """Redeem one code of a sale again and again: each answer needs the leader's word."""

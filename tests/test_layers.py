@@ -114,7 +114,7 @@ IMPORTS = {
     "testing": "audit bridge codes config domain errors inventory local processes purchase_rpc stores",
     "benchmarks": (
         "actors.admission actors.batch_wait actors.fair_shares"
-        " audit bridge codes config domain errors http local processes stores testing"
+        " audit bridge codes config domain errors http local processes purchase_rpc.messages stores testing"
     ),
     "drill": "audit bridge deployment domain errors local processes purchase_rpc.messages stores testing",
 }

@@ -1,15 +1,19 @@
 """Decides what this host leads: takes leases, starts what they entitle to, and stops it when trust in them ends.
 
-A lease is the `CancelScope` around the leading task. Its deadline lies `margin_seconds` before Redis lets go, counted
-from the moment the lease was asked for, and every renewal moves it. When in doubt, step down. The elector never sees a
-command, and safety does not depend on it: every write is fenced in PostgreSQL.
+The first of the wanted leases are led at once. Of all others it only holds the lease, which costs a few bytes, and
+leads when something comes for one, until nothing has come for a while. So a thousand quiet sales are one renewal.
+
+A lease that is led is the `CancelScope` around the leading task. Its deadline lies `margin_seconds` before Redis lets
+go, counted from the moment the lease was asked for, and every renewal moves it. When in doubt, step down. The elector
+never sees a command, and safety does not depend on it: every write is fenced in PostgreSQL.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -18,10 +22,17 @@ from flash.errors import FlashError
 
 log = logging.getLogger(__name__)
 
+LED_ALWAYS = 8
+"""So many of the newest sales are led whether or not anybody buys: their first buyers should not wait."""
+IDLE_SECONDS = 30.0
+"""A sale that nothing came for in this time is put down, unless it is one of those."""
+_TAKE_MAX = 256
+"""Leases that are asked for at a time, so that the first of them are led before the last are taken."""
 _RELEASE_SECONDS = 1.0
 _RENEW_RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
 """How long this host leaves a lease alone after its leading task has failed."""
+_NAMED_MAX = 3
 
 
 class LeaseStore(Protocol):
@@ -32,66 +43,151 @@ class LeaseStore(Protocol):
     async def release(self, keys: Sequence[str]) -> None: ...
 
 
-class LeaseElector:
-    """Leads as many of the wanted leases as this host can get.
+class Demand(Protocol):
+    """Tells when somebody wants a lease to be led."""
 
-    `list_wanted()` names the leases that want a leader. `lead(key)` leads until it is cancelled, fails, or has nothing
-    left to lead. `on_release()` tells the other hosts that there is something to take.
+    async def watch(self, keys: Sequence[str]) -> None:
+        """From now on, have `LeaseElector.lead_now` called once for each of `keys` that something comes for."""
+        ...
+
+    def unwatch(self, keys: Sequence[str]) -> None: ...
+
+    def quiet_seconds(self, key: str) -> float:
+        """For how long nothing has come for `key`, which is led; 0 as long as it is not known."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Lease:
+    """One that is ours until `trusted_until` (Trio time). `leading` is the scope of the task that leads, if any."""
+
+    trusted_until: float
+    leading: trio.CancelScope | None = None
+    is_put_down: bool = False
+
+
+class LeaseElector:
+    """Holds as many of the wanted leases as this host can get, and leads those that somebody wants to be led.
+
+    `list_wanted()` names the leases that want a leader, the most urgent first; the first `led_always` are led in any
+    case. `lead(key)` leads until it is cancelled, fails, or has nothing left to lead. `on_release()` tells the other
+    hosts that there is something to take.
     """
 
     def __init__(
         self,
         leases: LeaseStore,
+        demand: Demand,
         *,
         list_wanted: Callable[[], Awaitable[Sequence[str]]],
         lead: Callable[[str], Awaitable[None]],
         on_release: Callable[[], Awaitable[None]],
         lease_seconds: float,
         margin_seconds: float,
+        led_always: int = LED_ALWAYS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._leases = leases
+        self._demand = demand
         self._list_wanted = list_wanted
         self._lead = lead
         self._on_release = on_release
         self._trusted_seconds = lease_seconds - margin_seconds
         self._scan_seconds = min(1.0, lease_seconds / 3)
         self._renew_seconds = lease_seconds / 3
-        self._led: dict[str, trio.CancelScope] = {}
+        self._led_always = led_always
+        self._idle_seconds = idle_seconds
+        self._held: dict[str, _Lease] = {}
         self._paused_until: dict[str, float] = {}
         self._woken = trio.Event()
+        self._tasks: trio.Nursery | None = None
+
+    @property
+    def held(self) -> Collection[str]:
+        """The leases of this host, those that it leads and those that it would lead at once."""
+        return self._held.keys()
 
     def wake_up(self) -> None:
         """Look for leases now instead of at the next scan."""
         self._woken.set()
 
+    def lead_now(self, key: str) -> None:
+        """Something has come for `key`: lead it if its lease is ours."""
+        lease = self._held.get(key)
+        if lease is None or lease.leading is not None:
+            return
+        if lease.trusted_until > trio.current_time():
+            self._start(key, lease)
+        else:  # the next scan finds out whose it is
+            self._forget([key])
+            self.wake_up()
+
     async def run(self) -> None:
         """Lead until cancelled; then release everything, all at once."""
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._keep_renewing)
+            async with trio.open_nursery() as self._tasks:
+                self._tasks.start_soon(self._keep_renewing)
                 while True:
                     self._woken = trio.Event()  # before the scan: a wake-up during it is about what it may miss
-                    await self._scan(nursery)
+                    await self._scan()
                     with trio.move_on_after(self._scan_seconds):
                         await self._woken.wait()
         finally:
-            await self._release(list(self._led))
-            self._led.clear()
+            self._demand.unwatch(list(self._held))
+            await self._release(list(self._held))
+            self._held.clear()
 
-    async def _scan(self, nursery: trio.Nursery) -> None:
-        """Try for every lease that wants a leader."""
+    async def _scan(self) -> None:
+        """Try for every lease that wants a leader, and let go of those that want none."""
         try:
-            wanted = [key for key in await self._list_wanted() if key not in self._led and not self._is_paused(key)]
-            asked_at = trio.current_time()
-            # Shielded: nobody would release a lease that was acquired but not noted here.
-            with trio.CancelScope(shield=True):
-                acquired = await self._leases.acquire(wanted)
-            for key in acquired:
-                scope = trio.CancelScope(deadline=asked_at + self._trusted_seconds)
-                self._led[key] = scope
-                nursery.start_soon(self._lead_within, key, scope)
+            wanted = await self._list_wanted()
+            await self._give_back_unwanted(set(wanted))
+            missing = [key for key in wanted if key not in self._held and not self._is_paused(key)]
+            for start in range(0, len(missing), _TAKE_MAX):
+                await self._take(missing[start : start + _TAKE_MAX], wanted[: self._led_always])
         except FlashError as error:
             log.warning("cannot look for leases: %s", error)
+            return
+        self._lead_first(wanted[: self._led_always])
+        self._put_down_idle(wanted[: self._led_always])
+
+    async def _take(self, keys: Sequence[str], first: Sequence[str]) -> None:
+        asked_at = trio.current_time()
+        # Shielded: nobody would release a lease that was acquired but not noted here.
+        with trio.CancelScope(shield=True):
+            acquired = await self._leases.acquire(keys)
+        self._held.update((key, _Lease(asked_at + self._trusted_seconds)) for key in acquired)
+        self._lead_first(first)
+        if quiet := [key for key in acquired if self._is_quiet(key)]:
+            await self._demand.watch(quiet)
+
+    def _is_quiet(self, key: str) -> bool:
+        """Whether the lease is ours and nobody leads."""
+        lease = self._held.get(key)
+        return lease is not None and lease.leading is None
+
+    def _lead_first(self, first: Sequence[str]) -> None:
+        for key in first:
+            self.lead_now(key)
+
+    def _put_down_idle(self, first: Sequence[str]) -> None:
+        """What it remembers of a sale is in the database: it is read again when somebody comes."""
+        for key, lease in self._held.items():
+            if lease.leading is None or key in first or self._demand.quiet_seconds(key) < self._idle_seconds:
+                continue
+            lease.is_put_down = True
+            lease.leading.cancel()
+
+    async def _give_back_unwanted(self, wanted: Collection[str]) -> None:
+        if unwanted := [key for key in self._held if key not in wanted and self._is_quiet(key)]:
+            self._forget(unwanted)
+            await self._leases.release(unwanted)
+
+    def _forget(self, keys: Sequence[str]) -> None:
+        """These are not ours any more, or not for sure. Nobody leads them."""
+        self._demand.unwatch(keys)
+        for key in keys:
+            del self._held[key]
 
     def _is_paused(self, key: str) -> bool:
         until = self._paused_until.get(key)
@@ -105,28 +201,46 @@ class LeaseElector:
         while True:
             await trio.sleep(pause_seconds)
             pause_seconds = self._renew_seconds
-            led = dict(self._led)
-            asked_at = trio.current_time()
+            asked, asked_at = dict(self._held), trio.current_time()
             try:
-                renewed = set(await self._leases.renew(list(led)))
+                renewed = set(await self._leases.renew(list(asked)))
             except FlashError as error:
-                log.warning("cannot renew %d leases: %s", len(led), error)
+                log.warning("cannot renew %d leases: %s", len(asked), error)
                 pause_seconds = _RENEW_RETRY_SECONDS  # one lost answer need not cost a lease; trust ends by itself
                 continue
-            for key, scope in led.items():
-                if self._led.get(key) is not scope:
-                    continue  # released meanwhile, and perhaps acquired again: this answer is not about that one
-                if key in renewed:
-                    scope.deadline = asked_at + self._trusted_seconds
-                else:
-                    log.warning("lost %s", key)
-                    scope.cancel()
+            # One that was released meanwhile, and perhaps acquired again, is not what this answer is about.
+            still = {key: lease for key, lease in asked.items() if self._held.get(key) is lease}
+            self._trust(still, renewed, asked_at + self._trusted_seconds)
 
-    async def _lead_within(self, key: str, trust: trio.CancelScope) -> None:
+    def _trust(self, leases: dict[str, _Lease], renewed: Collection[str], until: float) -> None:
+        """Those of `leases` that were renewed are ours `until` then; the others are lost."""
+        for key, lease in leases.items():
+            if key in renewed:
+                lease.trusted_until = until
+                if lease.leading is not None:
+                    lease.leading.deadline = until
+        lost = [key for key in leases if key not in renewed]
+        if lost:
+            log.warning("lost %d leases: %s", len(lost), ", ".join(lost[:_NAMED_MAX]))
+        for key in lost:
+            leases[key].trusted_until = -math.inf
+            if (leading := leases[key].leading) is not None:
+                leading.cancel()
+        self._forget([key for key in lost if leases[key].leading is None])
+
+    def _start(self, key: str, lease: _Lease) -> None:
+        assert self._tasks is not None
+        self._demand.unwatch([key])
+        lease.leading, lease.is_put_down = trio.CancelScope(deadline=lease.trusted_until), False
+        self._tasks.start_soon(self._lead_within, key, lease, lease.leading)
+
+    async def _lead_within(self, key: str, lease: _Lease, trust: trio.CancelScope) -> None:
+        is_kept = False
         try:
             with trust:
                 await self._lead(key)
-            if trust.cancelled_caught:
+            is_kept = lease.trusted_until > trio.current_time() and (lease.is_put_down or not trust.cancelled_caught)
+            if not is_kept:
                 log.warning("stopped leading %s: we may no longer hold its lease", key)
         except FlashError as error:
             log.warning("stopped leading %s: %s", key, error)
@@ -136,9 +250,16 @@ class LeaseElector:
             self._pause(key)
         finally:
             if trio.current_effective_deadline() > -math.inf:  # else this host stops, and `run` releases all at once
-                # in this order: a scan in between would acquire it with our token, only for it to be released here
-                await self._release([key])
-                del self._led[key]
+                await self._after_leading(key, lease, is_kept)
+
+    async def _after_leading(self, key: str, lease: _Lease, is_kept: bool) -> None:
+        if is_kept:
+            lease.leading = None
+            await self._demand.watch([key])
+        else:
+            # in this order: a scan in between would acquire it with our token, only for it to be released here
+            await self._release([key])
+            del self._held[key]
 
     def _pause(self, key: str) -> None:
         self._paused_until[key] = trio.current_time() + _PAUSE_SECONDS

@@ -30,11 +30,8 @@ class TermEvent:
     sale_id: SaleId
     epoch: Epoch
     reason: str | None = None
-
-    @property
-    def is_take_over(self) -> bool:
-        """Whether somebody had led the sale before."""
-        return self.reason is None and self.epoch > 1
+    is_take_over: bool = False
+    """Whether somebody else had led the sale before."""
 
 
 class LedTerms:
@@ -43,6 +40,7 @@ class LedTerms:
     def __init__(self) -> None:
         self.current: dict[SaleId, LedTerm] = {}
         self.begun = self.taken_over = self.failed = 0
+        self._put_down: dict[SaleId, Epoch] = {}  # our own terms that ended for want of buyers
         self.events: deque[TermEvent] = deque(maxlen=_EVENTS_MAX)
 
     @contextmanager
@@ -50,6 +48,10 @@ class LedTerms:
         """Around all that is done to lead a sale. An exception is a failure, a cancellation is none."""
         try:
             yield
+        except trio.Cancelled:
+            if sale_id in self.current:
+                self._put_down[sale_id] = self.current[sale_id].epoch
+            raise
         except Exception as error:
             self.failed += 1
             led = self.current.get(sale_id)
@@ -63,7 +65,8 @@ class LedTerms:
         """The sale is led from now on."""
         now = trio.current_time()
         self.current[term.sale_id] = LedTerm(term.epoch, now)
-        event = TermEvent(now, term.sale_id, term.epoch)
+        is_first = self._put_down.pop(term.sale_id, 0) == term.epoch - 1
+        event = TermEvent(now, term.sale_id, term.epoch, is_take_over=not is_first)
         self.begun += 1
         self.taken_over += event.is_take_over
         self._note(event)

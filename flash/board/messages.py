@@ -71,7 +71,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Led:
-    """A sale that the process leads, for so long."""
+    """A sale that the process leads, for so long. Epoch 0: nobody buys, and its term begins when somebody does."""
 
     sale_id: int
     epoch: int

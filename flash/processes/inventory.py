@@ -14,6 +14,7 @@ from flash.actors.leader_counts import LeaderCounts
 from flash.actors.lease_elector import LeaseElector
 from flash.actors.led_terms import LedTerms
 from flash.actors.sale_scheduler import SLEEP_MAX_SECONDS, SaleScheduler
+from flash.actors.term_turns import TermTurns
 from flash.board.identity import Identity
 from flash.board.publisher import BoardPublisher
 from flash.codes import digest_user
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CONNECTIONS_MAX = 6
+_BEGINNINGS_MAX = 2
+"""Terms that begin at a time. The other connections are left to the sales that are led already."""
 _RELEASE_SECONDS = 1.0
 
 
@@ -76,17 +79,25 @@ async def _run_inventory(config: Config, told: Told, manager: ServiceManager) ->
         secrets = await wait_until("PostgreSQL", stop, partial(read_secrets, database))
         terms = Terms(database, linger_seconds=config.request_timeout_seconds)
         purchase_server = PurchaseServer(
-            secrets.deployment, reader, quiet_reader, writer, on_wake_up=lambda: elector.wake_up()
+            secrets.deployment,
+            reader,
+            quiet_reader,
+            writer,
+            on_wake_up=lambda: elector.wake_up(),
+            on_demand=lambda lease: elector.lead_now(lease),
         )
         parts = InventoryParts(
             LeaderCounts(),
             LedTerms(),
+            TermTurns(_BEGINNINGS_MAX),
             purchase_server,
+            list_held=lambda: [messages.sale_of_lease(lease) for lease in elector.held],
             databases=(database, scheduler_database),
             links=(writer, reader, quiet_reader, board_link),
         )
         elector = LeaseElector(
             Leases(secrets.deployment, lease_client, config.lease_seconds),
+            purchase_server,
             list_wanted=partial(_list_wanted, terms),
             lead=partial(_lead, config, secrets, terms, parts, spans),
             on_release=purchase_server.notify,
@@ -154,8 +165,9 @@ async def _lead_term(
     config: Config, secrets: Secrets, terms: Terms, parts: InventoryParts, spans: Spans | None, key: str
 ) -> None:
     digest = partial(digest_user, secrets.user_key)
-    term, sale, now = await terms.begin_term(messages.sale_of_lease(key))
-    inventory = await load_inventory(terms, term, sale, config.code_ttl_seconds, digest)
+    async with parts.turns.turn(sale_id := messages.sale_of_lease(key)):
+        term, sale, now = await terms.begin_term(sale_id)
+        inventory = await load_inventory(terms, term, sale, config.code_ttl_seconds, digest)
     parts.terms.began(term)
     log.info("leading sale %d, epoch %d: %d of %d sold", sale.id, term.epoch, sale.sold, sale.stock)
     actor = InventoryActor(
@@ -171,6 +183,6 @@ async def _lead_term(
         around=None if spans is None else spans.batches(sale.id),
     )
     with parts.server.open(sale.id) as mailbox:
-        await parts.server.notify()  # our reader may be blocked on the sales that it knew before
+        await parts.server.wake_up_reader()  # it may be blocked on the sales that it knew before
         await actor.run(mailbox)
     log.info("done with sale %d: sold out", sale.id)

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import trio
 
 from flash.actors.leader_counts import LeaderCounts
 from flash.actors.led_terms import LedTerms, TermEvent
+from flash.actors.term_turns import TermTurns
 from flash.board.identity import Identity
 from flash.board.messages import Card, Led, Mark, MarkKind, Queue, Sample
+from flash.domain import SaleId
 from flash.purchase_rpc.server import PurchaseServer
 from flash.stores.postgres import Postgres
 from flash.stores.redis_link import RedisLink
 
 _ONE_BY_ONE_MAX = 3
 """More than so many events of a kind become one mark."""
+_TOLD_MAX = 100
+"""Of so many sales, the newest, the card tells that they are led. The control room shows no more than 50."""
 
 
 @dataclass(frozen=True, slots=True)
 class InventoryParts:
-    """Those parts of an inventory process that know something worth telling."""
+    """Those parts of an inventory process that know something worth telling.
+
+    `list_held()`: the sales that it leads, and those that it would lead as soon as somebody comes.
+    """
 
     counts: LeaderCounts
     terms: LedTerms
+    turns: TermTurns
     server: PurchaseServer
+    list_held: Callable[[], Collection[SaleId]]
     databases: tuple[Postgres, ...]
     links: tuple[RedisLink, ...]
 
@@ -37,9 +47,12 @@ class InventoryStatus:
         self._told_until = trio.current_time()
 
     def card(self) -> Card:
-        now = trio.current_time()
-        led = [Led(sale_id, term.epoch, now - term.since) for sale_id, term in self._parts.terms.current.items()]
-        return self._identity.card(queues_of(self._parts), {}, led)
+        newest = heapq.nlargest(_TOLD_MAX, self._parts.list_held())
+        return self._identity.card(queues_of(self._parts), {}, [self._led(sale_id) for sale_id in newest])
+
+    def _led(self, sale_id: SaleId) -> Led:
+        term = self._parts.terms.current.get(sale_id)
+        return Led(sale_id, 0, 0.0) if term is None else Led(sale_id, term.epoch, trio.current_time() - term.since)
 
     def sample(self) -> Sample:
         return Sample(self._identity.name, self._identity.age_seconds, sold=self._parts.counts.sold)

@@ -31,6 +31,8 @@ class Inbox:
     last: bytes = b"0"
     quiet_since: float = 0.0
     busy_until: float = math.inf
+    arrived_at: float = math.inf
+    """When something came last, or might have."""
     held: dict[bytes, Entry] = field(default_factory=dict)
     """What was delivered, by its id: until it is answered, reading from the beginning meets it again."""
     deleted: deque[Entry] = field(default_factory=deque)
@@ -102,8 +104,11 @@ class OpenInboxes:
 
     def note_arrival(self, inbox: Inbox, now: float) -> None:
         """Something has come to `inbox`, or may."""
-        inbox.busy_until = now + BUSY_SECONDS
+        inbox.arrived_at, inbox.busy_until = now, now + BUSY_SECONDS
         self._busy[inbox.key] = inbox
+
+    def find(self, key: str) -> Inbox | None:
+        return self._all.get(key)
 
     def has(self, inbox: Inbox) -> bool:
         """Whether `inbox` is open still. The sale may have been opened again, with another one."""

@@ -31,6 +31,8 @@ VERSION = 2
 """The payload version that this release reads and writes. Version 1 was release 0.1's, which sealed nothing."""
 COMMANDS_FIELD, OUTCOMES_FIELD, NUMBERS_FIELD, VERSION_FIELD, SEAL_FIELD = b"c", b"o", b"n", b"v", b"s"
 CORRELATIONS_FIELD = b"t"
+CHANGED_FIELD, OPENED_FIELD = b"r", b"o"
+"""What a wake-up is about: sales or leases have changed; or a host has more inboxes to read, its own affair."""
 
 COMMAND, REPLY = b"command", b"reply"
 """The two directions."""
@@ -45,6 +47,11 @@ _NUMBERS = re.compile(rb"[0-9]{1,18}(?:,[0-9]{1,18})*")
 def wake_up_key(deployment: Deployment) -> str:
     """A stream of hints that sales or leases have changed. Losing one delays a host by at most a second."""
     return deployment.key("wake_up")
+
+
+def watched_key(deployment: Deployment) -> str:
+    """A stream of hints that a host watches more inboxes than before. It ends the reads that began without them."""
+    return deployment.key("watched")
 
 
 def inbox_key(deployment: Deployment, sale_id: SaleId) -> str:

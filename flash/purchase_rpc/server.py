@@ -3,6 +3,9 @@
 Two blocking reads serve all sales of the host, one the busy sales and one the quiet ones. An entry stays in its inbox
 until all its commands are answered, so a successor finds what was not finished. Nothing rests on stream ids growing: a
 sale that has been quiet is read from its beginning, where only unanswered entries can stand.
+
+An inbox that is only watched belongs to a sale that nobody leads yet. What stands in it is not looked at: it is told
+that something does.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ CROWDED_COMMANDS = 4_096
 """A sale with this many unread commands is not read further until its actor has caught up."""
 _INBOX_MAX = CROWDED_COMMANDS + _READ_ENTRIES * COMMANDS_MAX
 _CROWDED_BLOCK_MS = 5
-_NOTHING_QUIET_MS = 500
+_NOTHING_QUIET_SECONDS = 0.5
 _WAKE_UPS_MAX = 16
 _DEAD_LETTERS_MAX = 100
 _DEAD_LETTERS_MS = 7 * 86_400_000
@@ -48,7 +51,8 @@ _REPLY_STREAM_MS = 60_000
 class PurchaseServer:
     """Three links, since the first two block in Redis: `reader` for busy sales, `quiet_reader` for the others.
 
-    `on_wake_up` is called when any host says that a sale or a lease has changed.
+    `on_wake_up` is called when any host says that a sale or a lease has changed, and `on_demand`, with the name of a
+    lease, when something stands in its watched inbox, which is not watched any more then.
     """
 
     def __init__(
@@ -58,17 +62,22 @@ class PurchaseServer:
         quiet_reader: StreamLink,
         writer: StreamLink,
         on_wake_up: Callable[[], None],
+        on_demand: Callable[[str], None],
     ) -> None:
         self._deployment = deployment
         self._reader = PrimaryReader(reader, messages.wake_up_key(deployment))
         self._quiet_reader = PrimaryReader(quiet_reader, messages.wake_up_key(deployment))
         self._writer = writer
         self._on_wake_up = on_wake_up
+        self._on_demand = on_demand
         self._inboxes = OpenInboxes()
+        self._watched: dict[str, str] = {}  # the leases' names by the keys of their inboxes
+        self._watch_begins = trio.Event()
         self._read_as_busy: dict[str, Inbox] = {}
         self._reading: dict[PrimaryReader, float] = {}  # when the reads began that are under way
         self._wake_up_key = messages.wake_up_key(deployment)
-        self._wake_up_last = b"0"
+        self._watched_key = messages.watched_key(deployment)
+        self._wake_up_last = self._watched_last = b"0"
         self._expiry = Expiry(_REPLY_STREAM_MS)
         self._warn = ThrottledLogger(log)
         self._warn_of_version = ThrottledLogger(log)
@@ -89,9 +98,37 @@ class PurchaseServer:
         finally:
             self._inboxes.remove(inbox)
 
+    async def watch(self, keys: Sequence[str]) -> None:
+        """Watch the inboxes of these leases. If Redis is away, that begins up to a second late."""
+        self._watched.update((self._inbox_of(key), key) for key in keys)
+        self._watch_begins.set()
+        try:
+            await self._wake_up(self._watched_key, messages.OPENED_FIELD)
+        except FlashError as error:
+            self._warn("cannot wake up our reader: %s", error)
+
+    def unwatch(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            self._watched.pop(self._inbox_of(key), None)
+
+    def quiet_seconds(self, key: str) -> float:
+        """For how long nothing has come for the sale of the lease `key`; 0 if its inbox is not open."""
+        inbox = self._inboxes.find(self._inbox_of(key))
+        return 0.0 if inbox is None else trio.current_time() - inbox.arrived_at
+
+    def _inbox_of(self, key: str) -> str:
+        return messages.inbox_key(self._deployment, messages.sale_of_lease(key))
+
     async def notify(self) -> None:
-        """Wake up every host's reader, ours too: a sale or a lease has changed."""
-        await wrong_types.execute(self._writer, ("XADD", self._wake_up_key, "MAXLEN", _WAKE_UPS_MAX, "*", "r", "1"))
+        """Wake up every host: a sale or a lease has changed."""
+        await self._wake_up(self._wake_up_key, messages.CHANGED_FIELD)
+
+    async def wake_up_reader(self) -> None:
+        """Have our reader begin anew, since it may be blocked on the inboxes that were open before."""
+        await self._wake_up(self._wake_up_key, messages.OPENED_FIELD)
+
+    async def _wake_up(self, key: str, field: bytes) -> None:
+        await wrong_types.execute(self._writer, ("XADD", key, "MAXLEN", _WAKE_UPS_MAX, "*", field, "1"))
 
     async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]], also: Sequence[RedisCommand] = ()) -> None:
         """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it.
@@ -146,17 +183,25 @@ class PurchaseServer:
         self._read_as_busy = self._inboxes.take_busy(trio.current_time())
         inboxes, block_ms = _uncrowded(self._read_as_busy)
         also = {self._wake_up_key: self._wake_up_last}
-        for key, entries in await self._read(self._reader, inboxes, also, block_ms):
-            if key == self._wake_up_key:
-                self._wake_up_last = entries[-1][0]
+        for _, entries in await self._read(self._reader, inboxes, also, block_ms):
+            self._wake_up_last = entries[-1][0]
+            if any(messages.CHANGED_FIELD in fields for _, fields in entries):
                 self._on_wake_up()
 
     async def _read_quiet(self) -> None:
         inboxes, block_ms = _uncrowded(self._inboxes.take_quiet(self._read_as_busy, trio.current_time()))
-        if inboxes:
-            await self._read(self._quiet_reader, inboxes, {}, block_ms)
-        else:
-            await trio.sleep(min(block_ms, _NOTHING_QUIET_MS) / 1000)
+        if not inboxes and not self._watched:
+            self._watch_begins = trio.Event()
+            with trio.move_on_after(min(block_ms / 1000, _NOTHING_QUIET_SECONDS)):
+                await self._watch_begins.wait()
+            return
+        also = dict.fromkeys(self._watched, b"0")
+        also[self._watched_key] = self._watched_last
+        for key, entries in await self._read(self._quiet_reader, inboxes, also, block_ms):
+            if key == self._watched_key:
+                self._watched_last = entries[-1][0]
+            elif lease := self._watched.pop(key, None):
+                self._on_demand(lease)
 
     async def _read(
         self, reader: PrimaryReader, inboxes: dict[str, Inbox], also: dict[str, bytes], block_ms: int

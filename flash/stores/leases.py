@@ -8,29 +8,43 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from itertools import chain
 
 from redis.asyncio import Redis
 
 from flash.deployment import Deployment
 from flash.stores.redis import call_redis
 
-# A key that somebody has written over is nobody's lease: it is of another type (then `pcall` returns a table), or it
-# has no expiry, which every lease has. SET replaces either.
+_KEYS_MAX = 250
+"""Leases that one call of a script is about: Redis does nothing else for as long as that takes."""
+
+# Each script answers with 1 or 0 for each of its keys. A key that somebody has written over is nobody's lease: it is of
+# another type (then `pcall` returns a table), or it has no expiry, which every lease has. SET replaces either.
 _ACQUIRE = """
-local owner = redis.pcall('GET', KEYS[1])
-if not owner or type(owner) == 'table' or owner == ARGV[1] or redis.call('PTTL', KEYS[1]) == -1 then
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-    return 1
+local done = {}
+for n, key in ipairs(KEYS) do
+    local owner = redis.pcall('GET', key)
+    done[n] = 0
+    if not owner or type(owner) == 'table' or owner == ARGV[1] or redis.call('PTTL', key) == -1 then
+        redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
+        done[n] = 1
+    end
 end
-return 0
+return done
 """
 _RENEW = """
-if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return 0
+local done = {}
+for n, key in ipairs(KEYS) do
+    done[n] = redis.pcall('GET', key) == ARGV[1] and redis.call('PEXPIRE', key, ARGV[2]) or 0
+end
+return done
 """
 _RELEASE = """
-if redis.pcall('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
+local done = {}
+for n, key in ipairs(KEYS) do
+    done[n] = redis.pcall('GET', key) == ARGV[1] and redis.call('DEL', key) or 0
+end
+return done
 """
 
 
@@ -61,14 +75,16 @@ class Leases:
         await self._for_each(_RELEASE, keys)
 
     async def _for_each(self, script: str, keys: Sequence[str], *args: int) -> list[str]:
-        async def run_scripts() -> list[int]:
+        async def run_scripts() -> list[list[int]]:
             pipeline = self._client.pipeline(transaction=False)
-            for key in keys:
-                # one script call for each key, so that they may live on different nodes later
-                pipeline.eval(script, 1, self._deployment.key(key), self._token, *args)
-            done: list[int] = await pipeline.execute()
+            for start in range(0, len(named), _KEYS_MAX):
+                some = named[start : start + _KEYS_MAX]
+                pipeline.eval(script, len(some), *some, self._token, *args)
+            done: list[list[int]] = await pipeline.execute()
             return done
 
         if not keys:
             return []
-        return [key for key, done in zip(keys, await call_redis(self._client, run_scripts), strict=True) if done]
+        named = [self._deployment.key(key) for key in keys]
+        done = chain.from_iterable(await call_redis(self._client, run_scripts))
+        return [key for key, is_done in zip(keys, done, strict=True) if is_done]

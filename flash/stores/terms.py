@@ -27,9 +27,10 @@ TOKEN_BYTES = 16
 # A sale is led until a little after its last item went, for the commands that were under way. Two branches, so that
 # each has an index that leaves the sales of the past alone.
 LEADABLE = """
-SELECT id FROM sales WHERE sold_out_at IS NULL AND starts_at <= now() + $1 * interval '1 s'
+SELECT id, starts_at FROM sales WHERE sold_out_at IS NULL AND starts_at <= now() + $1 * interval '1 s'
 UNION ALL
-SELECT id FROM sales WHERE sold_out_at > now() - $2 * interval '1 s'
+SELECT id, starts_at FROM sales WHERE sold_out_at > now() - $2 * interval '1 s'
+ORDER BY starts_at DESC
 """
 
 BEGIN_TERM = f"""
@@ -104,7 +105,7 @@ class Terms:
         self._page_rows = page_rows
 
     async def list_leadable(self) -> list[SaleId]:
-        """The sales that need a leader now. Raises `Unavailable`."""
+        """The sales that need a leader now, the newest first. Raises `Unavailable`."""
         rows = await self._database.fetch(LEADABLE, _LEAD_EARLY_SECONDS, self._linger_seconds)
         return [row["id"] for row in rows]
 

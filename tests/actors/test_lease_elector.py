@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import trio
@@ -13,31 +14,66 @@ from flash.actors.lease_elector import LeaseElector
 from flash.errors import OutcomeUnknown, TermEnded
 from flash.testing.twins.leases import LeasesTwin, LeaseTable
 
-TTL, MARGIN = 3.0, 0.5
+TTL, MARGIN, IDLE = 3.0, 0.5, 10.0
 LOST = OutcomeUnknown("lost")
 
 
-class Host:
-    """An elector that leads by waiting, and a log of who led when."""
+class Doorbell:
+    """Which leases are watched, and for how long nothing has come for one that is led."""
 
-    def __init__(self, table: LeaseTable, name: str, log: list[tuple[float, str, str]], wanted: Sequence[str]) -> None:
+    def __init__(self) -> None:
+        self.watched: set[str] = set()
+        self.quiet: dict[str, float] = {}
+
+    async def watch(self, keys: Sequence[str]) -> None:
+        assert self.watched.isdisjoint(keys)
+        self.watched.update(keys)
+        await trio.lowlevel.checkpoint()
+
+    def unwatch(self, keys: Sequence[str]) -> None:
+        self.watched.difference_update(keys)
+
+    def quiet_seconds(self, key: str) -> float:
+        return self.quiet.get(key, 0.0)
+
+
+class Host:
+    """An elector that leads by waiting, and a log of who led when. It leads all that it can, unless told otherwise."""
+
+    def __init__(
+        self,
+        table: LeaseTable,
+        name: str,
+        log: list[tuple[float, str, str]],
+        wanted: Sequence[str],
+        led_always: int = 1_000,
+    ) -> None:
         self.leases = LeasesTwin(table, name, TTL)
         self.table, self.name, self.log = table, name, log
+        self.doorbell = Doorbell()
         self.leading: set[str] = set()
         self.error: Exception | None = None
         self.wanted = wanted
         self.elector = LeaseElector(
             self.leases,
+            self.doorbell,
             list_wanted=self._list_wanted,
             lead=self._lead,
             on_release=trio.lowlevel.checkpoint,
             lease_seconds=TTL,
             margin_seconds=MARGIN,
+            led_always=led_always,
+            idle_seconds=IDLE,
         )
 
     async def _list_wanted(self) -> Sequence[str]:
         await trio.lowlevel.checkpoint()
         return self.wanted
+
+    def ring(self, key: str) -> None:
+        """Something has come for `key`."""
+        self.doorbell.watched.remove(key)
+        self.elector.lead_now(key)
 
     async def _lead(self, key: str) -> None:
         self.leading.add(key)
@@ -238,3 +274,99 @@ async def test_trust_counts_from_the_asking_and_not_from_the_answer(mock_clock: 
         assert began_at >= 1.0
         assert ended_at <= TTL - MARGIN + 0.05, "it was asked for at 0"
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def running(*hosts: Host) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        for host in hosts:
+            nursery.start_soon(host.elector.run)
+        await wait_all_tasks_blocked()
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_quiet_sale_is_led_when_something_comes_and_put_down_when_nothing_does(mock_clock: MockClock) -> None:
+    host = Host(LeaseTable(), "a", [], ["new", "old", "older"], led_always=1)
+    async with running(host):
+        assert (host.leading, host.doorbell.watched) == ({"new"}, {"old", "older"})
+        host.ring("old")
+        await wait_all_tasks_blocked()
+        assert host.leading == {"new", "old"}
+        host.doorbell.quiet = {"old": IDLE - 1, "new": IDLE + 1}
+        await advance(mock_clock, 2)
+        assert host.leading == {"new", "old"}, "the newest is led although nobody buys"
+        host.doorbell.quiet["old"] = IDLE
+        await advance(mock_clock, 1.1)
+        assert (host.leading, host.doorbell.watched) == ({"new"}, {"old", "older"})
+        host.ring("old")
+        await wait_all_tasks_blocked()
+        assert host.leading == {"new", "old"}
+        await advance(mock_clock, 60)
+        assert host.table.owner("old") == host.table.owner("older") == "a"
+    assert host.table.held == {}
+    assert host.doorbell.watched == set()
+
+
+async def test_the_most_urgent_are_led_before_the_last_leases_are_taken(mock_clock: MockClock) -> None:
+    wanted = [str(number) for number in range(2_000)]
+    host, seen = Host(LeaseTable(), "a", [], wanted, led_always=3), list[tuple[int, set[str]]]()
+
+    async def note(name: str, args: tuple[object, ...]) -> None:
+        if name == "acquire":
+            await trio.testing.wait_all_tasks_blocked()
+            seen.append((len(host.elector.held), set(host.leading)))
+
+    host.leases.faults.on_before = note
+    async with running(host):
+        await wait_all_tasks_blocked(cushion=0.01)
+    (none, _), (first, leading), *_ = seen
+    assert none == 0
+    assert 0 < first < 500
+    assert leading == {"0", "1", "2"}
+    assert max(held for held, _ in seen) > 1_500
+
+
+async def test_a_lease_that_is_not_surely_ours_is_not_led_when_something_comes(mock_clock: MockClock) -> None:
+    host = Host(LeaseTable(), "a", [], ["new", "old"], led_always=1)
+    async with running(host):
+        host.leases.faults.fail_before(LOST, times=math.inf)
+        await advance(mock_clock, TTL)
+        host.ring("old")
+        await wait_all_tasks_blocked()
+        assert host.leading == set()
+        host.leases.faults.heal()
+        await advance(mock_clock, 1.1)
+        assert (host.leading, host.doorbell.watched) == ({"new"}, {"old"})
+
+
+async def test_a_quiet_lease_taken_away_is_not_watched_any_more(mock_clock: MockClock) -> None:
+    host = Host(LeaseTable(), "a", [], ["new", "old"], led_always=1)
+    async with running(host):
+        host.table.held["old"] = ("somebody else", trio.current_time() + 100)
+        await advance(mock_clock, TTL / 3 + 0.1)
+        assert host.doorbell.watched == set()
+        assert host.table.owner("old") == "somebody else"
+
+
+async def test_a_sale_that_wants_no_leader_any_more_is_let_go(mock_clock: MockClock) -> None:
+    host = Host(LeaseTable(), "a", [], ["new", "old", "older"], led_always=1)
+    async with running(host):
+        host.ring("old")
+        host.wanted = ["new"]
+        await advance(mock_clock, 1.1)
+        assert host.doorbell.watched == set()
+        assert host.table.owner("older") is None
+        assert host.table.owner("old") == "a", "it is led until there is nothing left to lead"
+
+
+async def test_what_fails_to_be_led_is_watched_again_by_whoever_takes_it(mock_clock: MockClock) -> None:
+    host = Host(LeaseTable(), "a", [], ["new", "old"], led_always=1)
+    async with running(host):
+        host.error = TermEnded("over")
+        host.ring("old")
+        await wait_all_tasks_blocked()
+        assert host.table.owner("old") is None
+        host.error = None
+        await advance(mock_clock, 2)
+        assert host.doorbell.watched == {"old"}

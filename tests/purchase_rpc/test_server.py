@@ -39,7 +39,10 @@ class Site:
     def __init__(self, reader: StreamLink, quiet_reader: StreamLink, writer: StreamLink, link: StreamLink) -> None:
         self.link = link
         self.woken = 0
-        self.server = PurchaseServer(DEPLOYMENT, reader, quiet_reader, writer, self._count)
+        self.demanded: list[str] = []
+        self.server = PurchaseServer(
+            DEPLOYMENT, reader, quiet_reader, writer, on_wake_up=self._count, on_demand=self.demanded.append
+        )
 
     def _count(self) -> None:
         self.woken += 1
@@ -539,3 +542,50 @@ async def test_an_entry_of_the_next_release_stays_where_it_is_and_is_named_once(
         (record,) = caplog.records
         assert "version 3" in record.getMessage()
         assert "finish the upgrade" in record.getMessage()
+
+
+LEASE, OTHER_LEASE = messages.lease_key(ONE), messages.lease_key(TWO)
+
+
+async def test_a_watched_inbox_is_told_once_and_what_stands_in_it_is_left_for_whoever_leads(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.server.watch([LEASE, OTHER_LEASE])
+        entry = await site.add(1)
+        await until(lambda: site.demanded == [LEASE])
+        assert await site.standing() == [entry]
+        with site.server.open(ONE) as mailbox:
+            await site.server.wake_up_reader()
+            (delivery,) = await mailbox.take(10)
+            assert delivery.number == 1
+        await site.server.watch([LEASE])
+        await until(lambda: site.demanded == [LEASE, LEASE])
+
+
+async def test_what_stood_in_an_inbox_before_it_was_watched_is_told_and_nothing_of_one_that_is_not(
+    new_link: NewLink,
+) -> None:
+    async with a_site(new_link) as site:
+        await site.add(1)
+        await site.add(2, sale=TWO)
+        await site.server.watch([OTHER_LEASE])
+        await until(lambda: site.demanded)
+        await site.server.watch([OTHER_LEASE])
+        await until(lambda: len(site.demanded) > 1)
+        assert site.demanded == [OTHER_LEASE, OTHER_LEASE]
+
+
+async def test_opening_an_inbox_is_no_news_for_other_hosts(new_link: NewLink) -> None:
+    async with a_site(new_link) as site:
+        await site.server.wake_up_reader()
+        await site.server.notify()
+        await until(lambda: site.woken == 1)
+
+
+async def test_how_long_a_sale_has_been_quiet_is_known_while_its_inbox_is_open(mock_clock: MockClock) -> None:
+    link = RedisLinkTwin(RedisTwin())
+    server = Site(link, link, link, link).server
+    assert server.quiet_seconds(LEASE) == 0
+    with server.open(ONE):
+        mock_clock.jump(7)
+        assert server.quiet_seconds(LEASE) == 7
+    assert server.quiet_seconds(LEASE) == 0

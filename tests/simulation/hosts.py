@@ -12,6 +12,7 @@ from flash.actors.inventory import InventoryActor, load_inventory
 from flash.actors.lease_elector import LeaseElector
 from flash.actors.purchase_router import PurchaseRouter, SoldOutCache
 from flash.actors.sale_scheduler import SaleScheduler
+from flash.actors.term_turns import TermTurns
 from flash.api.checkout import CheckoutHandlers
 from flash.api.purchase import PurchaseHandlers
 from flash.codes import KEY_BYTES, CodeKeys, Codes
@@ -40,6 +41,8 @@ from tests.simulation.stores import (
 DEPLOYMENT = Deployment("sim", b"m" * MESSAGE_KEY_BYTES)
 CODES = Codes(CodeKeys({1: b"k" * KEY_BYTES}, 1))
 CODE_TTL_SECONDS = 3600.0
+IDLE_SECONDS = 1.5
+"""After which a sale is put down here: short, so that terms end for want of buyers, too."""
 
 
 class InventoryProcess:
@@ -53,14 +56,19 @@ class InventoryProcess:
             Link(host, stores),
             Link(host, stores),
             on_wake_up=lambda: self._elector.wake_up(),
+            on_demand=lambda lease: self._elector.lead_now(lease),
         )
+        self._turns = TermTurns(at_once=1)
         self._elector = LeaseElector(
             Leases(host, stores),
+            self._server,
             list_wanted=self._list_wanted,
             lead=self._lead,
             on_release=self._server.notify,
             lease_seconds=LEASE_SECONDS,
             margin_seconds=MARGIN_SECONDS,
+            led_always=1,
+            idle_seconds=IDLE_SECONDS,
         )
         self._scheduler = SaleScheduler(
             self._database,
@@ -83,8 +91,9 @@ class InventoryProcess:
         return [messages.lease_key(sale_id) for sale_id in await self._database.list_leadable()]
 
     async def _lead(self, key: str) -> None:
-        term, sale, now = await self._database.begin_term(messages.sale_of_lease(key))
-        inventory = await load_inventory(self._database, term, sale, CODE_TTL_SECONDS, self._digest_user)
+        async with self._turns.turn(sale_id := messages.sale_of_lease(key)):
+            term, sale, now = await self._database.begin_term(sale_id)
+            inventory = await load_inventory(self._database, term, sale, CODE_TTL_SECONDS, self._digest_user)
         actor = InventoryActor(
             term,
             inventory,
@@ -96,7 +105,7 @@ class InventoryProcess:
             linger_seconds=self._plan.request_seconds,
         )
         with self._server.open(sale.id) as mailbox:
-            await self._server.notify()
+            await self._server.wake_up_reader()
             await actor.run(mailbox)
 
 

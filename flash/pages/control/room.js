@@ -77,7 +77,7 @@ function leaderOf(sale, state, now) {
   if (!sale.leader && !state.processes.length) return sales.unknownLeader; // nobody could tell us
   if (!sale.leader) return sale.sold < sale.stock ? html`<strong class="trouble">${sales.noLeader}</strong>` : nothing;
   const since = new Date(sale.leader.since);
-  const term = sales.term(sale.leader.epoch, format.when(since, now), format.age((now - since) / 1e3));
+  const term = !sale.leader.epoch ? sales.nobodyBuys : sales.term(sale.leader.epoch, format.when(since, now), format.age((now - since) / 1e3));
   return html`<span class="ink">${sales.leader(sale.leader.host, sale.leader.pid)}</span> · ${term}`;
 }
 

@@ -115,6 +115,7 @@ export const sales = {
   opened: (time) => `opened ${time}`,
   leader: (host, pid) => `${host}:${pid}`,
   term: (epoch, since, age) => `epoch ${epoch}, since ${since} (${age})`,
+  nobodyBuys: "leads it as soon as somebody buys",
   noLeader: "nobody leads it",
   unknownLeader: "who leads it is not known",
   pausedBy: (by, at) => `Paused by ${by} at ${at}`,

@@ -118,7 +118,7 @@ class DatabaseTwin:
             if sale.starts_at <= now + lead and (sale.sold_out_at is None or sale.sold_out_at > now - lead)
         ]
         await self.faults.after("list_leadable")
-        return found
+        return sorted(found, key=lambda sale_id: self._sales[sale_id].starts_at, reverse=True)
 
     async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, datetime]:
         await self.faults.before("begin_term", sale_id)
