@@ -46,7 +46,7 @@ def test_a_seed_gives_the_same_run_again() -> None:
 
 def test_a_failure_is_made_smaller_and_shows_what_happened() -> None:
     with planted("limit off by one"):
-        plan = shrink(plan_of(8))
+        plan = shrink(plan_of(9))
         report = run_plan(plan)
     assert not plan.faults, "it needs none"
     assert "is over the limit" in explain(report)
