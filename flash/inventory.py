@@ -91,7 +91,7 @@ class Inventory:
         place = item_id - self._first_item_id
         assert 0 <= place < self.sale.stock, f"item {item_id} does not belong to sale {self.sale.id}"
         assert not self._checkouts[place], f"item {item_id} sold twice"
-        assert checkout_id > 0
+        assert checkout_id > 0, f"item {item_id} was sold to checkout {checkout_id}"
         bought = self._bought[user_digest] + 1
         assert bought <= self.sale.user_limit, f"a buyer of item {item_id} is over the limit"
         self.sold += 1

@@ -146,14 +146,25 @@ def share(variable: str, help: str) -> Any:
 def url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         parts = urlsplit(text)
-        if parts.scheme not in schemes:
+        # without its slashes it would not be recognized as what may hold a password, and be shown whole
+        if parts.scheme not in schemes or f"{parts.scheme}://" != text[: len(parts.scheme) + 3].lower():
+            raise ValueError(text)
+        if not text.isprintable():
             raise ValueError(text)
         for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's may name several
-            if urlsplit(f"//{host}").port == 0:  # raises ValueError itself if it can be no port
-                raise ValueError(text)
+            _check_host(host)
         return text
 
     return parse
+
+
+def _check_host(text: str) -> None:
+    """Raises `ValueError` if nobody can be reached at this `host:port`."""
+    host = urlsplit(f"//{text}")
+    if host.port == 0:  # raises it itself if it can be no port
+        raise ValueError(text)
+    if "%" not in text:  # else it may be the path of a socket
+        (host.hostname or "").encode("idna")  # as whoever looks it up does; raises a UnicodeError, which is one
 
 
 def one_of(*values: str) -> Callable[[str], str]:
@@ -194,7 +205,7 @@ def origins(text: str) -> str:
 
 
 def text(text: str) -> str:
-    if not text:
+    if not text.isprintable():  # neither are bytes that are no UTF-8
         raise ValueError(text)
     return text
 

@@ -248,3 +248,18 @@ def test_origins_are_read_as_browsers_send_them(origins: str) -> None:
 def test_what_no_browser_sends_as_an_origin_is_refused(origins: str) -> None:
     with pytest.raises(ConfigError, match="FLASH_CORS_ORIGINS"):
         Config.from_env({"FLASH_CORS_ORIGINS": origins})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("REDIS_URL", "redis:/:secret@host:6379/0"),
+        ("DATABASE_URL", "postgresql:ann:secret@host/flash"),
+        ("REDIS_URL", "redis://host\udcff:6379/0"),
+        ("DATABASE_URL", "postgresql://" + "a" * 64 + "/flash"),
+        ("FLASH_HOST", "host\udcff"),
+    ],
+)
+def test_what_can_be_no_address_is_refused_by_name(variable: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{variable}="):
+        Config.from_env({variable: value})

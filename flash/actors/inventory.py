@@ -92,12 +92,17 @@ async def load_inventory(
 ) -> Inventory:
     """What `sale`, as it was when `term` began, has left. The loop is never held for longer than one page takes.
 
-    Raises `TermEnded` if not as much is there as the sale has sold, and what the store raises.
+    Raises `TermEnded` if not as much is there as the sale has sold or it breaks a rule, and what the store raises.
     """
     inventory = Inventory(sale, code_ttl_seconds)
     async for page in store.read_purchases(term):
         for checkout_id, request_id, item_id, user_id in page:
-            inventory.apply(item_id, checkout_id, digest_user(user_id), request_id)
+            try:
+                inventory.apply(item_id, checkout_id, digest_user(user_id), request_id)
+            except AssertionError as error:
+                raise TermEnded(
+                    f"what is stored of sale {sale.id} breaks a rule ({error}): `flash audit` shows the rows"
+                ) from error
         await trio.lowlevel.checkpoint()
     if inventory.sold != sale.sold:
         raise TermEnded(f"sale {sale.id} counts {sale.sold} sold but has {inventory.sold}")

@@ -46,6 +46,8 @@ LOADS_SECONDS = 0.5
 """After so long the next look comes before any more sales are read again."""
 _SOLD_OUT_MAX = 1_024
 """Rows that are kept of sales that are sold out."""
+_LATER_MAX = 256
+"""Ids that are looked through for the current sale: sales are numbered one by one, unless somebody wrote others."""
 _READS_AT_ONCE, _READS_WAITING_MAX, _READS_WAITING_SECONDS = 4, 512, 2.0
 
 
@@ -234,7 +236,8 @@ class SalesView:
         now = self.now
         newest = next((shown.sale for shown in self._newest_first if shown.sale.starts_at <= now), None)
         # a later one that has begun and is not shown is sold out
-        for sale_id in range(self._newest, 0 if newest is None else newest.id, -1):
+        earliest = max(0 if newest is None else newest.id, self._newest - _LATER_MAX)
+        for sale_id in range(self._newest, earliest, -1):
             sale = await self.find_sale(SaleId(sale_id))
             if sale is not None and sale.starts_at <= now and (newest is None or sale.starts_at > newest.starts_at):
                 return sale

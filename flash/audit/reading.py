@@ -38,6 +38,9 @@ async def _connect_and_audit(url: str, sale_id: int | None) -> Report:
     except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
         message = f"the database at {mask(url)} does not have this version's tables ({error}): run `flash migrate`"
         raise OperatorError(message) from error
+    except OverflowError as error:
+        message = f"{mask(url)} holds a time before the year 1 or after 9999, which no row of this service has: {error}"
+        raise OperatorError(message) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise OperatorError(f"the audit of {mask(url)} could not be finished: {reason_of(error)}") from error
     finally:

@@ -15,6 +15,7 @@ import trio
 from flash.board.history import History
 from flash.board.messages import KEPT_SECONDS, Card, card_key, decode_card, decode_sample, stream_key
 from flash.deployment import Deployment
+from flash.errors import OutcomeUnknown
 from flash.purchase_rpc.stream_link import StreamLink
 from flash.stores.redis_link import Entries, ms_of, streams_of
 from flash.telemetry import ThrottledLogger
@@ -111,6 +112,8 @@ class BoardReader:
         if not names:
             return {}
         (texts,) = await self._link.execute(("MGET", *(card_key(self._deployment, name) for name in names)))
+        if type(texts) is not list or len(texts) != len(names):
+            raise OutcomeUnknown(f"Redis answered something else than {len(names)} cards")
         cards: dict[str, Card] = {}
         for name, text in zip(names, texts, strict=True):
             if text is not None:

@@ -15,8 +15,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise OperatorError(f"cannot listen on {host!r}: {error.strerror}; set FLASH_HOST") from error
+    except (OSError, UnicodeError) as error:  # the latter if it can be no name of a host at all
+        reason = error.strerror if isinstance(error, OSError) else "it is no name of a host"
+        raise OperatorError(f"cannot listen on {host!r}: {reason}; set FLASH_HOST") from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setblocking(False)

@@ -40,7 +40,7 @@ from flash.purchase_rpc.payloads import CommandBatch
 from flash.purchase_rpc.records import ANSWERED, GIVEN_UP, QUEUED, SENDING, SENT, Entry, Record
 from flash.purchase_rpc.reply_reader import ReplyReader
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.stores.redis_link import RedisCommand, flat, ms_of
+from flash.stores.redis_link import RedisCommand, entries_of, flat, id_of, ms_of
 from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class PurchaseClient:
             self._expiry.forget()
             raise
         for records, seal, entry_id in zip(batches, seals, ids, strict=False):  # the rest are answers to PEXPIRE
-            self._note_entry(entry_id, seal, records)
+            self._note_entry(id_of(entry_id), seal, records)
 
     async def _redis_ms(self) -> float:
         """Redis's time in milliseconds, or earlier. It is rarely asked: the listener knows it."""
@@ -266,7 +266,7 @@ class PurchaseClient:
         found = await wrong_types.execute(
             self._sender, *(("XRANGE", self._inbox(entry.sale_id), entry.id, entry.id) for entry in entries)
         )
-        vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(here)]
+        vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(entries_of(here))]
         self.vanished += len(vanished)
         await self._add([records for entry in vanished if (records := entry.sent())])
         self._forget(vanished)  # only now: if the adding failed, the next sweep finds them vanished again

@@ -7,7 +7,7 @@ Nothing here waits, and nothing knows Redis or a clock.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from flash.actors.pending_request import PendingRequest
 from flash.domain import Command, Outcome
@@ -71,9 +71,9 @@ class Entry:
         self.sale_id = records[0].request.code.sale_id
         self.expires_at = records[-1].expires_at
 
-    def is_in(self, found: Sequence[tuple[bytes, Sequence[bytes]]]) -> bool:
+    def is_in(self, found: Sequence[tuple[bytes, Mapping[bytes, bytes]]]) -> bool:
         """Whether it is what XRANGE found under its id: a Redis that lost its data gives ids out again."""
-        return any(self.seal in fields for _, fields in found)
+        return any(self.seal in fields.values() for _, fields in found)
 
     def sent(self) -> list[Record]:
         """The records that wait for this entry to be answered."""

@@ -224,7 +224,7 @@ class PurchaseServer:
         streams = await reader.read(positions, entries_max=_READ_ENTRIES, block_ms=block_ms)
         others = list[tuple[str, Entries]]()
         for name, entries in streams:
-            inbox = inboxes.get(key := name.decode())
+            inbox = inboxes.get(key := name.decode("utf-8", "replace"))
             if inbox is None:
                 others.append((key, entries))
             elif self._inboxes.has(inbox):

@@ -57,4 +57,5 @@ async def move_aside(link: StreamLink, keys: Iterable[str]) -> None:
     moves = [("EVAL", MOVE_ASIDE, 2, key, f"{key}:wrong_type", LAST_ID, _KEPT_MS) for key in keys]
     for key, kind in zip(keys, await link.execute(*moves), strict=True):
         if kind:
-            log.error("somebody has written a %s into %s: moved it to %s:wrong_type", kind.decode(), key, key)
+            name = kind.decode("ascii", "replace") if isinstance(kind, bytes) else "thing"
+            log.error("somebody has written a %s into %s: moved it to %s:wrong_type", name, key, key)

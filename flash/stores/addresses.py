@@ -5,10 +5,30 @@ from __future__ import annotations
 from functools import cache
 from urllib.parse import parse_qs, urlsplit
 
+import asyncpg
 from asyncpg import connect_utils
 
+from flash.errors import ConfigError, reason_of
 from flash.stores.servers import Servers
 from flash.stores.trio_asyncpg import UNSET
+
+
+def check_url(url: str) -> None:
+    """Raises `ConfigError` if asyncpg can make nothing of `url`.
+
+    It would otherwise raise that whenever it connects, as it does for many reasons that pass.
+    """
+    try:
+        connect_utils._parse_connect_dsn_and_args(  # type: ignore[attr-defined]
+            **{**dict.fromkeys((*UNSET, "ssl", "server_settings")), "dsn": url}
+        )
+    except OSError:
+        pass  # a file that it names is not there, or not yet: whoever connects hears of that
+    except ValueError as error:
+        # asyncpg's own sentences do not show a password; Python's, of a number or a list that it cannot read, may
+        is_told = isinstance(error, asyncpg.ClientConfigurationError)
+        reason = reason_of(error) if is_told else "its host, port or options cannot be read"
+        raise ConfigError(f"DATABASE_URL cannot be used: {reason}") from None
 
 
 @cache

@@ -16,7 +16,7 @@ import trio
 from flash import bridge
 from flash.errors import Unavailable
 from flash.stores import trio_asyncpg
-from flash.stores.addresses import servers_of, ssl_options
+from flash.stores.addresses import check_url, servers_of, ssl_options
 from flash.stores.postgres_errors import LOST, unreachable
 from flash.stores.servers import Address, Lineage, Servers, Superseded, shown
 from flash.telemetry import ThrottledLogger
@@ -243,7 +243,8 @@ class AsyncioDriver(Driver):
 
 
 async def connect(url: str, **options: Any) -> AsyncpgConnection:
-    """One connection, made on the asyncio side; `options` are asyncpg's. Raises `Unavailable`."""
+    """One connection, made on the asyncio side; `options` are asyncpg's. Raises `Unavailable` and `ConfigError`."""
+    check_url(url)
     with unreachable():
         connection: AsyncpgConnection = await asyncpg.connect(url, **{**ssl_options(url), **options})
         return connection

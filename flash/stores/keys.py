@@ -77,10 +77,16 @@ async def has_secrets(session: Session) -> bool:
 
 
 async def read_secrets(database: Postgres) -> Secrets:
-    """Raises `Unavailable` as long as nobody has made them."""
+    """Raises `Unavailable` as long as nobody has made them, and `OperatorError` if they are not what was made."""
     found: dict[str, bytes] = {row["name"]: row["value"] for row in await database.fetch(FIND_SECRETS)}
     if missing := _SECRETS.keys() - found.keys():
         raise Unavailable(f"the database has no {', '.join(sorted(missing))} yet: run `flash migrate`")
+    if wrong := [name for name, size in _SECRETS.items() if len(found[name]) != size]:
+        # An empty key would seal as well, and everybody could.
+        raise OperatorError(
+            f"the database's {', '.join(sorted(wrong))} has another length than what `flash migrate` makes: "
+            "restore the table secrets from a backup"
+        )
     deployment = Deployment(found["deployment_id"].hex(), found["message_key"])
     return Secrets(deployment, found["user_key"])
 

@@ -15,7 +15,7 @@ import asyncpg
 import trio
 
 from flash.errors import FlashError, OutcomeUnknown, Unavailable, reason_of
-from flash.stores.addresses import may_use_tls
+from flash.stores.addresses import check_url, may_use_tls
 from flash.stores.drivers import AsyncioDriver, Driver, ServerConnection, TrioDriver, session_settings
 from flash.stores.pool import ConnectionPool
 from flash.stores.postgres_errors import LEAVES_A_SESSION_WHOLE, LOST, is_about_the_statement, translated
@@ -148,6 +148,8 @@ class Postgres:
             if passes_errors and is_about_the_statement(error):
                 raise
             raise translated(error, lost) from error
+        except OverflowError as error:  # a time that PostgreSQL can hold and Python cannot
+            raise lost(f"PostgreSQL holds what cannot be read here: {error}") from error
 
     async def _on_connection(
         self, seconds: float, function: Callable[..., Awaitable[T]], args: tuple[object, ...]
@@ -199,7 +201,10 @@ async def open_postgres(
     `timeout_seconds` bounds getting a connection, be it free, waited for or new, and then each statement. `name` is
     what PostgreSQL shows for them in pg_stat_activity. `driver` is `auto`, which uses Trio's sockets unless TLS is
     wanted, or `asyncio`. `statement_seconds`: a statement may take that long instead.
+
+    Raises `ConfigError` if `url` cannot be read.
     """
+    check_url(url)
     statement_seconds = statement_seconds or timeout_seconds
     kind = TrioDriver if driver == "auto" and not may_use_tls(url) else AsyncioDriver
     settings = session_settings(statement_seconds, name)

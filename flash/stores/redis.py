@@ -85,7 +85,7 @@ class RedisAddress:
         path = unquote(parts.path)
         database = options.get("db", "" if is_unix else path.strip("/")) or "0"
         if not database.isdecimal():
-            raise ValueError(f"{database!r} is no database number")
+            raise ValueError("what follows the host is no database number")
         return cls(
             host=unquote(parts.hostname or "localhost"),
             port=_port(parts),

@@ -8,8 +8,9 @@ be the one to ask any more: the next use connects to whoever answers at the addr
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypeAlias, cast
 
 import hiredis
@@ -24,6 +25,8 @@ Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
 
 _READ_BYTES = 65_536
 _PROBE_MS = 10_000
+_BRIEF_CHARACTERS = 100
+_is_id = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}").fullmatch
 _BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
 
 
@@ -102,10 +105,13 @@ class RedisLink:
         await stream.send_all(b"".join([hiredis.pack_command(cast("Any", command)) for command in commands]))
         answers: list[Answer] = []
         while True:
-            while (answer := self._reader.gets()) is not False:
-                if isinstance(answer, hiredis.ReplyError) and is_replaced(str(answer)):
-                    raise _Replaced(str(answer))  # at once, although others may be blocked behind it
-                answers.append(answer)
+            try:
+                while (answer := self._reader.gets()) is not False:
+                    if isinstance(answer, hiredis.ReplyError) and is_replaced(str(answer)):
+                        raise _Replaced(str(answer))  # at once, although others may be blocked behind it
+                    answers.append(answer)
+            except TypeError as error:  # a map of RESP3, which nobody has asked for, whose keys are lists
+                raise hiredis.ProtocolError(str(error)) from error
             if len(answers) == len(commands):
                 return answers
             data = await stream.receive_some(_READ_BYTES)
@@ -207,20 +213,57 @@ def flat(fields: Mapping[bytes, bytes]) -> RedisCommand:
     return tuple(part for field in fields.items() for part in field)
 
 
-def ms_of(answer: Sequence[bytes]) -> float:
-    """What TIME answered, in milliseconds since 1970."""
-    seconds, microseconds = answer
-    return int(seconds) * 1e3 + int(microseconds) / 1e3
-
-
 async def write_probe(link: RedisLink, key: str) -> None:
     """Write `key`, which expires soon. Raises `Unavailable` or `OutcomeUnknown` unless Redis accepts writes."""
     await link.execute(("SET", key, "1", "PX", _PROBE_MS))
 
 
-def streams_of(answer: list[Any] | None) -> list[tuple[bytes, Entries]]:
-    """What XREAD answered: each stream that had something, with its entries (id and fields) in order."""
-    return [
-        (key, [(entry_id, dict(zip(fields[::2], fields[1::2], strict=True))) for entry_id, fields in entries])
-        for key, entries in answer or []
-    ]
+# Each of the following raises `OutcomeUnknown` if the answer is none to what was asked. Whoever stands in Redis's
+# place, or confuses its answers on the way, must not end a process.
+
+
+def ms_of(answer: Answer) -> float:
+    """What TIME answered, in milliseconds since 1970."""
+    try:
+        seconds, microseconds = answer
+        return int(seconds) * 1e3 + int(microseconds) / 1e3
+    except (TypeError, ValueError) as error:
+        raise OutcomeUnknown(f"Redis answered {_brief(answer)} when it was asked the time") from error
+
+
+def id_of(answer: Answer) -> bytes:
+    """What XADD answered: the id of the entry."""
+    if type(answer) is not bytes or not _is_id(answer):
+        raise OutcomeUnknown(f"Redis answered {_brief(answer)} instead of an entry's id")
+    return answer
+
+
+def entries_of(answer: Answer) -> Entries:
+    """What XRANGE answered, or XREAD for one stream: entries (id and fields) in order."""
+    try:
+        return [(id_of(id), _fields_of(fields)) for id, fields in answer]
+    except (TypeError, ValueError) as error:
+        raise OutcomeUnknown(f"Redis answered {_brief(answer)} instead of entries") from error
+
+
+def streams_of(answer: Answer) -> list[tuple[bytes, Entries]]:
+    """What XREAD answered: each stream that had something, with its entries."""
+    try:
+        return [(_all_bytes([key])[0], entries_of(entries)) for key, entries in answer or () if entries]
+    except (TypeError, ValueError) as error:
+        raise OutcomeUnknown(f"Redis answered {_brief(answer)} instead of streams") from error
+
+
+def _fields_of(flat: Answer) -> dict[bytes, bytes]:
+    parts = _all_bytes(flat)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def _all_bytes(parts: Answer) -> list[bytes]:
+    if type(parts) is not list or any(type(part) is not bytes for part in parts):
+        raise TypeError("expected a list of bytes")
+    return parts
+
+
+def _brief(answer: Answer) -> str:
+    return repr(answer)[:_BRIEF_CHARACTERS]

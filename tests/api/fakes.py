@@ -221,11 +221,12 @@ class FakeShop:
         control: ControlRoom | None = None,
         cors_origins: Collection[str] = (),
         buyers: SignedBuyers | None = None,
+        store: Any = None,
     ) -> None:
         self.codes = FakeCodes()
         self.checkouts = FakeCheckouts()
         self.purchases = FakePurchases()
-        self.store = FakeStore()
+        self.store: FakeStore = store or FakeStore()
         self.redis = FakeRedis()
         self.is_draining = False
         self.monitor = HealthMonitor(self._has_current_sale, self.redis.write)

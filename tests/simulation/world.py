@@ -7,7 +7,7 @@ import logging
 import math
 import random as global_random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -40,9 +40,12 @@ class Report:
     trace: list[str] = field(repr=False, default_factory=list)
 
 
-def run_plan(plan: Plan, *, keeps_trace: bool = False) -> Report:
-    """The same plan gives the same report. There is a trace if something is wrong, or if it `keeps_trace`."""
-    world = World(plan)
+def run_plan(plan: Plan, *, keeps_trace: bool = False, make: Callable[[Plan], World] | None = None) -> Report:
+    """The same plan gives the same report. There is a trace if something is wrong, or if it `keeps_trace`.
+
+    `make`: another kind of world.
+    """
+    world = (make or World)(plan)
     with _drawn_from(plan.seed), _logging_to(world.trace):
         try:
             trio.run(world.run, clock=world.clock)
