@@ -24,7 +24,8 @@ from flash.errors import FlashError, OperatorError
 from flash.http.message import Request, Response
 from flash.stores.keys import read_code_keys, read_secrets
 from flash.stores.migration import migrate
-from flash.stores.postgres import Session, StatementError, open_postgres
+from flash.stores.postgres import Session, open_postgres
+from flash.stores.postgres_errors import StatementError
 from flash.stores.readiness import check_readiness
 from flash.testing.stores import apply_schema, fresh_database, running_postgres
 from tests.api.fakes import FakeShop
