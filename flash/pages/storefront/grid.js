@@ -10,6 +10,7 @@
  * the page stands, and before the focus moves.
  */
 
+import { stepOf } from "./grid-keys.js";
 import { Motion } from "./motion.js";
 import { Pictures } from "./pictures.js";
 import { Tile } from "./tile.js";
@@ -258,36 +259,11 @@ export class Grid {
 
   #onKey(event) {
     if (event.altKey || event.metaKey) return;
-    const step = this.#stepOf(event);
+    const pageRows = Math.max(1, Math.floor(innerHeight / this.#rowPx) - 1);
+    const step = stepOf(event, { active: this.#active, columns: this.#columns, count: this.#count, pageRows });
     if (step === null) return;
     event.preventDefault();
     this.focus(Math.min(Math.max(0, step), this.#count - 1));
-  }
-
-  /** Where a key leads to. */
-  #stepOf({ key, ctrlKey }) {
-    const start = this.#active - (this.#active % this.#columns);
-    const page = Math.max(1, Math.floor(innerHeight / this.#rowPx) - 1) * this.#columns;
-    switch (key) {
-      case "ArrowRight":
-        return this.#active + 1;
-      case "ArrowLeft":
-        return this.#active - 1;
-      case "ArrowDown":
-        return this.#active + this.#columns < this.#count ? this.#active + this.#columns : this.#active;
-      case "ArrowUp":
-        return this.#active >= this.#columns ? this.#active - this.#columns : this.#active;
-      case "PageDown":
-        return this.#active + page;
-      case "PageUp":
-        return this.#active - page;
-      case "Home":
-        return ctrlKey ? 0 : start;
-      case "End":
-        return ctrlKey ? this.#count - 1 : start + this.#columns - 1;
-      default:
-        return null;
-    }
   }
 
   /** Scroll just so far that the row is in view, below what sticks to the top. */
