@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from flash.catalog.names import words
 from flash.catalog.vocabulary import FIGURES, TEXTURES
-from tests.browser.conftest import Visitors
+from tests.browser.conftest import WIDE, Visitors
 
 DIFFERENCE_MAX = 1.0
 """Mean difference of a channel, of 255: the box of a figure is known to a unit of 400."""
@@ -67,3 +68,22 @@ def test_what_a_worker_does_not_know_the_browser_draws(visitors: Visitors) -> No
     context.route("**/image.svg", lambda route: route.fulfill(content_type="image/svg+xml", body=unknown))
     page = visitors.visit(context=context)
     expect(page.locator(".tile img.is-there").first).to_have_attribute("src", re.compile(r"/items/\d+/image.svg$"))
+
+
+def test_in_a_window_that_changes_its_size_pictures_stay_until_they_come_in_theirs(visitors: Visitors) -> None:
+    page = visitors.visit()
+    picture = page.locator(".tile img.is-there").first
+    expect(picture).to_have_js_property("naturalWidth", math.ceil(width_of(picture)))
+    blank = page.locator(".tile:visible img:not(.is-there)")
+    expect(blank).to_have_count(0)
+    seen = width_of(picture)
+    page.set_viewport_size({"width": WIDE["width"] - 16, "height": WIDE["height"]})
+    assert blank.count() == 0
+    expect(picture).to_have_js_property("naturalWidth", math.ceil(width_of(picture)))
+    assert width_of(picture) != seen
+
+
+def width_of(picture: Locator) -> float:
+    box = picture.bounding_box()
+    assert box is not None
+    return box["width"]

@@ -44,7 +44,8 @@ export class Pictures {
   show(image, url, index) {
     const picture = `${url} ${this.#px}`;
     if (this.#wanted.get(image) === picture) return;
-    this.clear(image);
+    const isResized = this.#wanted.get(image)?.startsWith(`${url} `);
+    if (!isResized) this.clear(image); // what is seen in another size stays until it comes in this one
     this.#wanted.set(image, picture);
     if (this.#given.get(image) === picture && image.complete) return this.loaded(image);
     this.#waiting.set(image, { url, index });
