@@ -6,7 +6,7 @@ Whoever looks for a request by its X-Request-ID finds what became of its command
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from flash.correlation import fields_of, is_logged
@@ -29,7 +29,9 @@ D_contra = TypeVar("D_contra", bound=Delivered, contravariant=True)
 
 
 class Replies(Protocol[D_contra]):
-    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]]) -> None: ...
+    async def send(
+        self, answers: Iterable[tuple[D_contra, Outcome | None]]
+    ) -> Callable[[], Awaitable[None]] | None: ...
 
 
 class LoggingReplies(Generic[D]):
@@ -39,12 +41,12 @@ class LoggingReplies(Generic[D]):
         self._replies = replies
         self._sale_id = sale_id
 
-    async def send(self, answers: Iterable[tuple[D, Outcome | None]]) -> None:
+    async def send(self, answers: Iterable[tuple[D, Outcome | None]]) -> Callable[[], Awaitable[None]] | None:
         answers = list(answers)
         for delivery, outcome in answers:
             if is_logged(delivery.command.correlation):
                 self._log(delivery.command, outcome)
-        await self._replies.send(answers)
+        return await self._replies.send(answers)
 
     def _log(self, command: Command, outcome: Outcome | None) -> None:
         fields = {

@@ -76,8 +76,11 @@ class TermStore(Protocol):
 
 
 class Replies(Protocol[D_contra]):
-    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]]) -> None:
-        """None as outcome: the command is dropped undecided, since nobody waits for it."""
+    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]]) -> Callable[[], Awaitable[None]] | None:
+        """None as outcome: the command is dropped undecided, since nobody waits for it.
+
+        Returns what tells the refusals that may pass: to be called if no other term has begun until now.
+        """
         ...
 
 
@@ -171,7 +174,11 @@ class InventoryActor(Generic[D]):
         seconds = trio.current_time() - began_at
         self._duration.note(seconds)  # of nothing as well, or a slow batch would be the last one
         self._counts.note(outcomes, len(expired), seconds)
-        await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
+        tell = await self._replies.send([*zip(live, outcomes, strict=True), *((d, None) for d in expired)])
+        if tell is not None:
+            # A successor that had begun before these commands were deleted may have read them, and sell.
+            await self._store.confirm(self._term, self._inventory.sold, [], [])
+            await tell()
 
     async def _decide_or_say(self, commands: Sequence[Command]) -> list[Outcome]:
         try:

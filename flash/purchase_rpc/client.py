@@ -26,7 +26,7 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from itertools import count, takewhile
+from itertools import chain, count, takewhile
 
 import trio
 
@@ -166,7 +166,9 @@ class PurchaseClient:
             expiries += self._expiry.prolong(inbox)
             seals.append(fields[messages.SEAL_FIELD])
         try:
-            ids = await wrong_types.execute(self._sender, *adds, *expiries)
+            ids = await wrong_types.execute(
+                self._sender, *adds, *expiries, before_again=lambda: _note_doubled(chain.from_iterable(batches))
+            )
         except FlashError:
             self._expiry.forget()
             raise
@@ -215,6 +217,9 @@ class PurchaseClient:
         for number, outcome in outcomes:
             record = self._table.get(number)
             if record is None or record.is_settled:
+                continue
+            if not record.is_answered_by(outcome):
+                self._give_up((record,), "a command that was added twice may be decided again")
                 continue
             record.answer(outcome)
             entry = record.entry
@@ -268,9 +273,17 @@ class PurchaseClient:
         )
         vanished = [entry for entry, here in zip(entries, found, strict=True) if not entry.is_in(entries_of(here))]
         self.vanished += len(vanished)
-        await self._add([records for entry in vanished if (records := entry.sent())])
+        batches = [records for entry in vanished if (records := entry.sent())]
+        # A leader may have read the first entry, and its answer may be under way.
+        _note_doubled(chain.from_iterable(batches))
+        await self._add(batches)
         self._forget(vanished)  # only now: if the adding failed, the next sweep finds them vanished again
 
     def _forget(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             self._entries.pop(entry, None)
+
+
+def _note_doubled(records: Iterable[Record]) -> None:
+    for record in records:
+        record.is_doubled = True

@@ -66,7 +66,7 @@ class Entry:
     unanswered: int
     deleted_at: float = math.inf
     held_back: list[tuple[Delivery, Outcome]] = field(default_factory=list)
-    """Refusals that may pass. They are told when the entry is done, or a successor might sell what was refused."""
+    """Refusals that may pass. They are told after the entry is done, or a successor might sell what was refused."""
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Mapping, Sequence
 
 from flash.actors.pending_request import PendingRequest
-from flash.domain import Command, Outcome
+from flash.domain import Command, Outcome, Refused
 from flash.errors import FlashError, OutcomeUnknown
 
 
@@ -30,10 +30,11 @@ class Record(PendingRequest[Command, Outcome]):
     """A command from the web task to the stream entry and back. Times are Trio times.
 
     Nobody waits for it after `expires_at`, and no leader decides it after `decided_until`. That is later if the last
-    record of its entry was asked later, as after a Redis that stood still.
+    record of its entry was asked later, as after a Redis that stood still. If it `is_doubled`, its command may stand in
+    a second entry: both will be decided, and what may pass between them is no answer.
     """
 
-    __slots__ = ("decided_until", "entry", "expires_at", "number", "state")
+    __slots__ = ("decided_until", "entry", "expires_at", "is_doubled", "number", "state")
 
     def __init__(self, command: Command, number: int, expires_at: float) -> None:
         super().__init__(command)
@@ -41,7 +42,14 @@ class Record(PendingRequest[Command, Outcome]):
         self.expires_at = expires_at
         self.decided_until = expires_at
         self.state = QUEUED
+        self.is_doubled = False
         self.entry: Entry | None = None
+
+    def is_answered_by(self, outcome: Outcome | None) -> bool:
+        """Whether nothing else can become of it after what a leader said; None if this release cannot read it."""
+        if not self.is_doubled:
+            return True
+        return outcome is not None and not (isinstance(outcome, Refused) and outcome.refusal.may_pass)
 
     def answer(self, outcome: Outcome | None) -> None:
         """Whatever a leader said; None if this release cannot read it."""

@@ -14,6 +14,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import trio
 
@@ -46,6 +47,10 @@ _DEAD_LETTERS_MS = 7 * 86_400_000
 _RETRY_SECONDS = 0.2
 _REPLY_STREAM_MS = 60_000
 """How long a reply keeps its stream alive, or up to half a second less: so long may it outlive its web process."""
+
+
+_Replies = dict[tuple[str, int], list[tuple[int, Outcome]]]
+"""By reply stream and version: the outcomes by their commands' numbers."""
 
 
 class PurchaseServer:
@@ -130,13 +135,17 @@ class PurchaseServer:
     async def _wake_up(self, key: str, field: bytes) -> None:
         await wrong_types.execute(self._writer, ("XADD", key, "MAXLEN", _WAKE_UPS_MAX, "*", field, "1"))
 
-    async def send(self, answers: Iterable[tuple[Delivery, Outcome | None]], also: Sequence[RedisCommand] = ()) -> None:
+    async def send(
+        self, answers: Iterable[tuple[Delivery, Outcome | None]], also: Sequence[RedisCommand] = ()
+    ) -> Callable[[], Awaitable[None]] | None:
         """Reply, then delete the entries that are done. The outcome None means: dropped, since nobody waits for it.
 
-        A successor decides all of an entry again that is not done. So a refusal that may pass waits until it is.
-        `also` is performed after that, in the same round trip.
+        A successor decides all of an entry again that is not done, or that it has read before it was deleted. So a
+        refusal that may pass waits: what is returned tells those of the entries that are done now, and is to be called
+        if no successor has begun until then. `also` is performed at the end of the round trip.
         """
-        replies: defaultdict[tuple[str, int], list[tuple[int, Outcome]]] = defaultdict(list)
+        replies: _Replies = defaultdict(list)
+        passing: _Replies = defaultdict(list)
         done: defaultdict[str, list[Entry]] = defaultdict(list)
         for delivery, outcome in answers:
             entry = delivery.entry
@@ -149,12 +158,8 @@ class PurchaseServer:
             if not entry.unanswered and entry.inbox.held.get(entry.id) is entry:
                 done[entry.inbox.key].append(entry)
                 for held, refused in entry.held_back:
-                    replies[held.reply_to, entry.version].append((held.number, refused))
-        commands: list[RedisCommand] = []
-        for (key, version), outcomes in replies.items():
-            reply = messages.reply_entry(self._deployment, key, version, outcomes)
-            commands.append(("XADD", key, "*", *flat(reply)))
-            commands += self._expiry.prolong(key)
+                    passing[held.reply_to, entry.version].append((held.number, refused))
+        commands = self._commands_of(replies)
         commands += [("XDEL", inbox, *(entry.id for entry in entries)) for inbox, entries in done.items()]
         commands += also
         if commands:
@@ -164,6 +169,18 @@ class PurchaseServer:
             for entry in entries:
                 entry.deleted_at = now
                 entry.inbox.deleted.append(entry)
+        return partial(self._tell, passing) if passing else None
+
+    async def _tell(self, replies: _Replies) -> None:
+        await wrong_types.execute(self._writer, *self._commands_of(replies))
+
+    def _commands_of(self, replies: _Replies) -> list[RedisCommand]:
+        commands: list[RedisCommand] = []
+        for (key, version), outcomes in replies.items():
+            reply = messages.reply_entry(self._deployment, key, version, outcomes)
+            commands.append(("XADD", key, "*", *flat(reply)))
+            commands += self._expiry.prolong(key)
+        return commands
 
     async def run(self) -> None:
         """Read until cancelled."""

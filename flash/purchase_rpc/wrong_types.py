@@ -8,7 +8,7 @@ commands that may be performed twice go through here: a command added twice is d
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flash.errors import OutcomeUnknown, Unavailable
@@ -38,14 +38,20 @@ return kind
 LAST_ID = f"{2**64 - 1}-{2**64 - 1}"
 
 
-async def execute(link: StreamLink, *commands: RedisCommand) -> list[Any]:
-    """`link.execute` for commands that name a stream each; all of them again if a key of theirs had to be moved."""
+async def execute(
+    link: StreamLink, *commands: RedisCommand, before_again: Callable[[], None] = lambda: None
+) -> list[Any]:
+    """`link.execute` for commands that name a stream each; all of them again if a key of theirs had to be moved.
+
+    Calls `before_again` before it performs any of them a second time.
+    """
     try:
         return await link.execute(*commands)
     except WrongType:
         pass
     try:
         await move_aside(link, {str(command[1]) for command in commands})
+        before_again()
         return await link.execute(*commands)
     except Unavailable as error:
         raise OutcomeUnknown(str(error)) from error  # the commands on other keys were performed the first time

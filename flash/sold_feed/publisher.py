@@ -6,7 +6,7 @@ staleness, and no buyer anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from flash.deployment import Deployment
@@ -43,8 +43,10 @@ def sold_entry(deployment: Deployment, batch: SoldBatch) -> RedisCommand:
 
 
 class Replies(Protocol[D_contra]):
-    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]], also: Sequence[RedisCommand] = ()) -> None:
-        """Reply, and perform `also` in the same round trip, after the replies."""
+    async def send(
+        self, answers: Iterable[tuple[D_contra, Outcome | None]], also: Sequence[RedisCommand] = ()
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Reply, and perform `also` in the same round trip, after the replies. Returns what is to be told later."""
         ...
 
 
@@ -57,8 +59,8 @@ class PublishingReplies(Generic[D_contra]):
         self._term = term
         self._sold = sold
 
-    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]]) -> None:
-        """Send `answers`, and tell what they sold. Raises what the replies raise."""
+    async def send(self, answers: Iterable[tuple[D_contra, Outcome | None]]) -> Callable[[], Awaitable[None]] | None:
+        """Send `answers`, and tell what they sold. Returns and raises what the replies do."""
         answers = list(answers)
         items = [outcome.purchase.item_id for _, outcome in answers if isinstance(outcome, Sold)]
         if not items:

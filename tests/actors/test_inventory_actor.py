@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -94,25 +94,37 @@ class Store:
 
 
 class Replies:
+    """`before_told`: what happens between the answers and those that may pass."""
+
     def __init__(self, log: list[object]) -> None:
         self.log = log
+        self.before_told: Callable[[], None] | None = None
 
-    async def send(self, answers: Iterable[tuple[Ask, Outcome | None]]) -> None:
+    async def send(self, answers: Iterable[tuple[Ask, Outcome | None]]) -> Callable[[], Awaitable[None]] | None:
         await trio.lowlevel.checkpoint()
         self.log.extend(outcome for _, outcome in answers)
+        if self.before_told is None:
+            return None
+        self.before_told()
+
+        async def tell() -> None:
+            self.log.append("told what may pass")
+
+        return tell
 
 
 class Stage:
     def __init__(self, stock: int = 9) -> None:
         self.log: list[object] = []
         self.store = Store(self.log)
+        self.replies = Replies(self.log)
         self.mailbox: Mailbox[Ask] = Mailbox(100)
         self.inventory = Inventory(Sale(SaleId(1), NOON, ItemId(1), stock, 10, 0, is_open=True), TTL_SECONDS)
         self.actor = InventoryActor(
             TERM,
             self.inventory,
             self.store,
-            Replies(self.log),
+            self.replies,
             now=NOON,
             digest_user=digest,
             batch_max=10,
@@ -180,6 +192,32 @@ async def test_a_pause_is_learned_once_and_its_end_with_the_next_command() -> No
         await wait_all_tasks_blocked()
         assert kinds(stage.log[9:]) == [[], [2, 3], Sold, Sold]
         nursery.cancel_scope.cancel()
+
+
+async def test_what_may_pass_is_told_after_another_look_at_the_term() -> None:
+    stage = Stage()
+    stage.store.is_paused = True
+    stage.replies.before_told = lambda: stage.log.append("deleted")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stage.actor.run, stage.mailbox)
+        stage.ask(1)
+        await wait_all_tasks_blocked()
+        assert stage.log == ["paused", [], Refused(Refusal.PAUSED), "deleted", [], "told what may pass"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_may_pass_is_not_told_once_a_successor_may_have_sold_it() -> None:
+    stage = Stage()
+    stage.store.is_paused = True
+
+    def depose() -> None:
+        stage.store.error = TermEnded("another one leads")
+
+    stage.replies.before_told = depose
+    stage.ask(1)
+    with pytest.raises(TermEnded):
+        await stage.actor.run(stage.mailbox)
+    assert "told what may pass" not in stage.log
 
 
 async def test_a_pause_that_is_met_by_a_batch_with_a_lost_checkout_leaves_no_trace_in_memory() -> None:

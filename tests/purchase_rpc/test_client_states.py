@@ -193,6 +193,50 @@ async def test_only_the_commands_whose_answers_were_lost_are_added_again(mock_cl
         assert isinstance(world.results[lost], Repeated), "it was sold already, and is not sold again"
 
 
+@pytest.mark.parametrize("refusal", [Refusal.PAUSED, Refusal.NO_ROOM])
+async def test_a_refusal_that_may_pass_is_no_answer_to_a_command_that_was_added_again(
+    mock_clock: MockClock, refusal: Refusal
+) -> None:
+    async with a_world(mock_clock) as world:
+        await world.ask(2, 4)
+        ((_, entry_id, first),) = world.leader.entries()
+        world.redis.perform(("XDEL", inbox_of(1), entry_id))  # it is answered, and the reply is still under way
+        await world.advance(SWEEP_SECONDS)
+        assert sorted(world.leader.request_ids()) == ids(2, 4), "the entry has vanished, so there is another one"
+        passing, final = (number for number, _ in first.commands)
+        outcomes = encode_outcomes([Refused(refusal), Refused(Refusal.ITEM_SOLD)])
+        world.leader.reply(first.reply_to, outcomes, numbers=b"%d,%d" % (passing, final))
+        await wait_all_tasks_blocked()
+        unknown, refused = (world.results[int(command.code.checkout_id)] for _, command in first.commands)
+        assert isinstance(unknown, OutcomeUnknown)
+        assert refused == Refused(Refusal.ITEM_SOLD)
+        assert unknown.retry_after_seconds is not None
+        assert unknown.retry_after_seconds > TIMEOUT_SECONDS - SWEEP_SECONDS, "the second one may be decided until then"
+        await world.answer_all()
+        assert len(world.leader.told) == 2, "the leader decides the second one, and may sell"
+        await world.advance(TIMEOUT_SECONDS)
+        assert world.is_idle()
+
+
+async def test_a_refusal_that_may_pass_is_no_answer_to_a_command_that_may_stand_in_an_inbox_twice(
+    mock_clock: MockClock,
+) -> None:
+    async with a_world(mock_clock) as world:
+        world.redis.perform(("SET", inbox_of(2), "not a stream"))
+        thaw = world.freeze()
+        await world.ask(9)
+        world.ask_nowait(2)
+        await world.ask(4, sale=2)
+        thaw()
+        await wait_all_tasks_blocked()
+        twice = [entry for entry in world.leader.entries() if entry[2].commands[0][1] == a_command(2)]
+        assert len(twice) == 2, "the first round trip has added it, and sale 2 needed a second one"
+        ((number, _),) = twice[0][2].commands
+        world.leader.reply(twice[0][2].reply_to, encode_outcomes([Refused(Refusal.PAUSED)]), numbers=b"%d" % number)
+        await wait_all_tasks_blocked()
+        assert isinstance(world.results[2], OutcomeUnknown)
+
+
 async def test_an_entry_whose_id_now_belongs_to_another_is_added_again(mock_clock: MockClock) -> None:
     async with a_world(mock_clock) as world:
         await world.ask(1)

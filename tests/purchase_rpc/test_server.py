@@ -153,15 +153,18 @@ async def test_a_refusal_that_may_pass_is_told_only_when_no_successor_can_decide
         await site.add(1, 2, 3)
         with site.server.open(ONE) as mailbox:
             deliveries = await take(mailbox, 3)
-            await site.server.send([(deliveries[0], refused), (deliveries[1], SOLD_OUT)])
+            assert await site.server.send([(deliveries[0], refused), (deliveries[1], SOLD_OUT)]) is None
             assert await site.replies() == [[(2, SOLD_OUT)]]
         with site.server.open(ONE) as mailbox:
             deliveries = await take(mailbox, 3)
             assert numbers(deliveries) == [1, 2, 3], "another one leads, and may sell to the first"
-            await site.server.send([(deliveries[0], refused), (deliveries[1], None)])
-            await site.server.send([(deliveries[2], SOLD_OUT)])
+            assert await site.server.send([(deliveries[0], refused), (deliveries[1], None)]) is None
+            tell = await site.server.send([(deliveries[2], SOLD_OUT)])
             assert await site.standing() == []
-            assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT), (1, refused)]]
+            assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT)]], "one that began before may have read it"
+            assert tell is not None
+            await tell()
+            assert await site.replies() == [[(2, SOLD_OUT)], [(3, SOLD_OUT)], [(1, refused)]]
 
 
 async def test_what_a_leader_has_not_answered_is_delivered_to_its_successor_whole(
@@ -348,8 +351,10 @@ async def test_what_was_answered_while_a_read_was_under_way_is_not_delivered_by_
             reader.faults.on_after = hold_back
             entry_id = await site.add(1)
             (delivery,) = await take(mailbox, 1)
-            await site.server.send([(delivery, paused)])
+            tell = await site.server.send([(delivery, paused)])
             assert await site.standing() == []
+            assert tell is not None
+            await tell()
             assert await site.replies() == [[(1, paused)]], "the buyer was told that nothing was bought"
             gate.set()
             assert await nothing_comes(mailbox, 2 * QUIET_SECONDS), "or it might be sold now"
