@@ -8,10 +8,13 @@ admission. Twins: PostgreSQL and Redis (`flash.testing.twins`), and the network 
     network     the way from a host to a store and back: delayed, cut, lost on either; hosts that pause or die
     stores      PostgreSQL and Redis as one host reaches them
     hosts       inventory and web processes, put together from the real parts
+    releases    a host of the next release, to which this one's messages are the old ones
     cluster     all of them; who has ended is started again
     faults      what each fault does to a cluster
     buyers      what people do: check out, buy, repeat, leave, ask for the receipt
     timeline    what was true in the database, and when
+    spells      from when to when something was so
+    sightings   what happened in Redis, counted
     checks      what was said, compared with what was true
     world       one run of one plan
     seeds       many runs; shrinking and showing what failed

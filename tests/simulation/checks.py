@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from flash.domain import Purchase
+from flash.domain import Code, Purchase, SaleId
 from tests.simulation.history import LOST, NOTHING_STARTED, Call, History
 from tests.simulation.plan import Plan
 from tests.simulation.timeline import Row, WatchedDatabase
@@ -23,6 +23,7 @@ def check(plan: Plan, history: History, database: WatchedDatabase) -> list[str]:
         *_unasked(history, database),
         *_attempts(history, database),
         *_rows(plan, database),
+        *_lost(database),
         *(_needless(history) if plan.is_gentle else ()),
     ]
 
@@ -68,35 +69,46 @@ def _is_true(call: Call, plan: Plan, history: History, database: WatchedDatabase
             rows = (r for r in database.rows if r.sale_id == sale_id and r.purchase.user_id == call.user)
             return database.most_at_once(rows, begins, ends) == plan.user_limit
         case "invalid_code":
-            return database.replaced > 0
+            return not database.known_codes.was_throughout(call.code, begins, ends)
+        case "paused":
+            return database.paused_sales.was_once(call.code.sale_id, begins, ends)
         case "not_purchased":
             bought = database.of_checkout(call.code.checkout_id)
             return not any(row.begins < begins and ends < row.ends for row in bought)
         case "item_not_found":
-            return database.replaced > 0
+            return not database.known_sales.was_throughout(SaleId((call.item - 1) // plan.stock + 1), begins, ends)
         case "idempotency_key_reused" | "sale_not_open" | "invalid_request" | "internal_error":
             return False
     return True
 
 
 def _nothing_started(history: History, database: WatchedDatabase) -> Iterator[str]:
-    for calls in history.purchases().values():
-        if all(call.said in NOTHING_STARTED for call in calls) and any(_of(calls[0], database)):
-            yield f"sold although only {calls[-1].said} was heard: {calls[-1]}"
+    """Whatever was sold was sold to a request that was not told that nothing was started."""
+    asked: defaultdict[tuple[Code, str], list[Call]] = defaultdict(list)
+    for call in history.calls:
+        if call.kind == "purchase" and call.said not in NOTHING_STARTED:
+            asked[call.code, f"key:{call.key}" if call.key else ""].append(call)
+    for row in database.rows:
+        id = row.purchase.request_id if row.purchase.request_id.startswith("key:") else ""
+        if not any(call.begins <= row.begins for call in asked[row.code, id]):
+            yield f"sold to a request that was told that nothing was started: {row}"
 
 
 def _final(history: History, database: WatchedDatabase) -> Iterator[str]:
+    """Not sold after the receipt has said for good that it was not, unless its holder has sent the code again.
+
+    That holds whatever has become of the database meanwhile: one that remembers less does not bring commands back.
+    """
     for text, at in history.final.items():
-        call = history.purchases()[text][-1]
-        # Who sends the code again after that starts anew, as a second tab may.
-        if call.begins < at and any(row.begins > at for row in _of(call, database)):
-            yield f"sold after the receipt said for good that it was not: {call}"
+        calls = history.purchases()[text]
+        for row in _of(calls[0], database):
+            if row.begins > at and not any(at <= call.begins <= row.begins for call in calls):
+                yield f"sold after the receipt said for good that it was not: {row}; {calls[-1]}"
 
 
 def _of(call: Call, database: WatchedDatabase) -> Iterator[Row]:
     """What this very code has bought. A database that remembers less gives the numbers of checkouts out again."""
-    rows = database.of_checkout(call.code.checkout_id)
-    return (row for row in rows if row.purchase.user_id == call.user and row.purchase.item_id == call.item)
+    return (row for row in database.of_checkout(call.code.checkout_id) if row.code == call.code)
 
 
 def _unasked(history: History, database: WatchedDatabase) -> Iterator[str]:
@@ -140,6 +152,14 @@ def _rows(plan: Plan, database: WatchedDatabase) -> Iterator[str]:
             rows = (r for r in database.rows if r.sale_id == sale_id and r.purchase.user_id == user)
             if database.most_at_once(rows, 0.0, math.inf) > plan.user_limit:
                 yield f"{user} is over the limit of sale {sale_id}"
+
+
+def _lost(database: WatchedDatabase) -> Iterator[str]:
+    """At the end the database has every purchase that was ever stored, but for those that a replacement has lost."""
+    stored = {purchase.checkout_id for sale_id in database.sale_ids() for _, purchase in database.purchases(sale_id)}
+    for row in database.rows:
+        if row.ends == math.inf and row.purchase.checkout_id not in stored:
+            yield f"a purchase is gone from the database: {row}"
 
 
 def _needless(history: History) -> Iterator[str]:

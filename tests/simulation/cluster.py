@@ -24,8 +24,9 @@ _STATES_EVERY_SECONDS = 0.5
 
 
 class Running(NamedTuple):
-    """A process: cancelling its `life` kills it, setting `stop` asks it to end."""
+    """A process: cancelling its `life` kills it, setting `stop` asks it to end. `name` is that of all in its place."""
 
+    name: str
     host: Host
     life: trio.CancelScope
     stop: trio.Event
@@ -44,6 +45,11 @@ class Cluster:
         self.network = Network(Random(plan.seed + 1), clock, nursery, plan.delay_seconds)
         self.states: list[tuple[float, object]] = []
         """What the database was, and when: what a standby that lags would know."""
+        self.asleep_until = 0.0
+        """Until when some process stands still."""
+        self.is_healed = False
+        self._names = {f"inventory-{n}" for n in range(plan.inventories)} | {f"web-{n}" for n in range(plan.webs)}
+        self._next_release: set[str] = set()
         self.inventories: dict[int, Running] = {}
         self.webs: dict[int, Running] = {}
         self._stores = Stores(self.network, self.postgres, database, self.redis)
@@ -72,25 +78,49 @@ class Cluster:
         await web.host.door.wait()
         return web.host.name, None if web.host.is_dead else response
 
-    def heal(self) -> None:
-        """Faults end by themselves, but what they did to a host or a store must not stay."""
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some process has ever been of another release than the others."""
+        return bool(self._next_release)
+
+    def upgrade(self, running: Running) -> None:
+        """Whatever runs in its place from now on is of the next release."""
+        self._next_release.add(running.name)
+        running.stop.set()
+
+    async def heal(self) -> None:
+        """Faults end by themselves, but what they did to a host or a store must not stay.
+
+        Who stands still wakes up later. An upgrade that has begun is finished.
+        """
         self.network.delay_seconds = self.plan.delay_seconds
         for store in (self.postgres, self.redis.store):
             store.loss = 0.0
             store.door.open(self.random)
             store.is_down = False
         self.redis.is_replica = False
+        self.database.no_room = 0.0
+        self.is_healed = True
+        await self.resume_sales()
+        if self._next_release:
+            self._next_release |= self._names
         for running in (*self.inventories.values(), *self.webs.values()):
             running.host.cut_from.clear()
-            running.host.door.open(self.random)
+            if self._next_release and not running.host.is_next_release:
+                running.stop.set()
+
+    async def resume_sales(self) -> None:
+        for sale_id in self.database.sale_ids():
+            await self.database.resume(sale_id, "operator", "all is well again")
 
     async def _keep(self, running: dict[int, Running], number: int, name: str, make: Any) -> None:
         while True:
             self._generation += 1
             host, stop = Host(f"{name}.{self._generation}"), trio.Event()
+            host.is_next_release = name in self._next_release
             with trio.CancelScope() as life:
                 process = make(host, self._stores, self.plan)
-                running[number] = Running(host, life, stop, process)
+                running[number] = Running(name, host, life, stop, process)
                 await process.run(stop)
             del running[number]
             await trio.sleep(_RESTART_SECONDS)

@@ -9,11 +9,12 @@ import trio
 
 from flash.purchase_rpc import messages
 from tests.simulation.cluster import Cluster, Running
-from tests.simulation.hosts import DEPLOYMENT
 from tests.simulation.plan import Fault
+from tests.simulation.stores import DEPLOYMENT
 
 _LOSS = 0.2
 _HEAVY_LOSS = 0.5
+_NO_ROOM = 0.7
 _SLOW_SECONDS = 0.3
 _EXPIRE_EVERY_SECONDS = 0.3
 _STANDBY_DOWN_SECONDS_MAX = 1.0
@@ -59,6 +60,7 @@ async def _stop(choose: _Choose, cluster: Cluster, fault: Fault) -> None:
 async def _pause(choose: _Choose, cluster: Cluster, fault: Fault) -> None:
     if (victim := choose(cluster, fault)) is not None:
         victim.host.door.shut()
+        cluster.asleep_until = max(cluster.asleep_until, trio.current_time() + fault.seconds)
         await trio.sleep(fault.seconds)
         victim.host.door.open(cluster.random)
 
@@ -69,6 +71,12 @@ async def _pause_and_forget(cluster: Cluster, fault: Fault) -> None:
         both.start_soon(_pause, _inventory, cluster, fault)
         await trio.sleep(cluster.random.uniform(0.0, 0.3))
         _lose_redis(cluster)
+
+
+async def _upgrade(choose: _Choose, cluster: Cluster, fault: Fault) -> None:
+    """It is stopped, and starts again as a process of the next release."""
+    if (victim := choose(cluster, fault)) is not None:
+        cluster.upgrade(victim)
 
 
 async def _cut(choose: _Choose, store: str, cluster: Cluster, fault: Fault) -> None:
@@ -105,6 +113,23 @@ async def _restart(name: str, cluster: Cluster, fault: Fault) -> None:
 # PostgreSQL
 
 
+async def _fill_disk(cluster: Cluster, fault: Fault) -> None:
+    """Some writes find room still."""
+    cluster.database.no_room = _NO_ROOM
+    await trio.sleep(fault.seconds)
+    cluster.database.no_room = 0.0
+
+
+async def _pause_sale(cluster: Cluster, fault: Fault) -> None:
+    """By the operator."""
+    begun = cluster.database.begun_sales()
+    if begun:
+        sale_id = begun[-1 - fault.which % len(begun)]
+        await cluster.database.pause(sale_id, "operator", "a fault")
+        await trio.sleep(fault.seconds)
+        await cluster.database.resume(sale_id, "operator", "a fault")
+
+
 async def _replace(cluster: Cluster, fault: Fault) -> None:
     """An asynchronous standby takes over, which lacks what came after its last state."""
     cluster.postgres.connections += 1
@@ -114,6 +139,8 @@ async def _replace(cluster: Cluster, fault: Fault) -> None:
     last = fault.at - 0.5 * fault.which
     cluster.states = [(at, state) for at, state in cluster.states if at <= last] or cluster.states[:1]
     cluster.database.replace(cluster.states[-1][1])
+    if cluster.is_healed:  # the operator sees that sales are paused that they have resumed
+        await cluster.resume_sales()
     cluster.postgres.is_down = False
 
 
@@ -194,6 +221,10 @@ FAULTS: dict[str, Callable[[Cluster, Fault], Awaitable[None]]] = {
     "stop web": partial(_stop, _web),
     "pause web": partial(_pause, _web),
     "cut web": _cut_web,
+    "upgrade": partial(_upgrade, _inventory),
+    "upgrade web": partial(_upgrade, _web),
+    "pause sale": _pause_sale,
+    "disk full": _fill_disk,
     "freeze redis": partial(_freeze, "redis"),
     "restart redis": partial(_restart, "redis"),
     "flush redis": _flush,

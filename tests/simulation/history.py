@@ -53,7 +53,7 @@ class Call:
         return f"{times} {self.user} {self.kind} item {self.item} key {self.key} at {self.host}: {self.said}"
 
 
-NOTHING_STARTED = frozenset({"unavailable", "overloaded"})
+NOTHING_STARTED = frozenset({"unavailable", "overloaded", "paused"})
 MAYBE = frozenset({"outcome_unknown"})
 
 
@@ -61,7 +61,7 @@ MAYBE = frozenset({"outcome_unknown"})
 class History:
     calls: list[Call] = field(default_factory=list)
     final: dict[str, float] = field(default_factory=dict)
-    """Codes whose buyer was told that nothing was bought and nothing will be, and when."""
+    """Codes whose buyer was told that nothing was bought and nothing will be, and when they had asked."""
 
     def purchases(self) -> dict[str, list[Call]]:
         """By code, in order of their beginnings."""

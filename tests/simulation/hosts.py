@@ -7,6 +7,7 @@ import trio
 from flash.actors.admission import Admission
 from flash.actors.admitting import AdmittingCheckouts, AdmittingLeader
 from flash.actors.batcher import Batcher
+from flash.actors.disk_space import DiskSpace, SheddingCheckouts
 from flash.actors.fair_shares import UserShares
 from flash.actors.inventory import InventoryActor, load_inventory
 from flash.actors.lease_elector import LeaseElector
@@ -16,9 +17,8 @@ from flash.actors.term_turns import TermTurns
 from flash.api.checkout import CheckoutHandlers
 from flash.api.purchase import PurchaseHandlers
 from flash.codes import KEY_BYTES, CodeKeys, Codes
-from flash.deployment import MESSAGE_KEY_BYTES, Deployment
 from flash.domain import Attempt, Code, LegacyCode, MalformedAttempt, RecordedAttempt, Redemption
-from flash.errors import FlashError, StorageFull
+from flash.errors import FlashError
 from flash.http.asgi import App
 from flash.http.message import Request, Response
 from flash.purchase_rpc import messages
@@ -27,8 +27,10 @@ from flash.purchase_rpc.server import PurchaseServer
 from flash.shutdown import HANDOVER_SECONDS
 from tests.simulation.network import Host
 from tests.simulation.plan import Plan
+from tests.simulation.releases import NextReleaseLink
 from tests.simulation.stores import (
     DATABASE_SECONDS,
+    DEPLOYMENT,
     LEASE_SECONDS,
     MARGIN_SECONDS,
     REDIS_SECONDS,
@@ -38,7 +40,6 @@ from tests.simulation.stores import (
     Stores,
 )
 
-DEPLOYMENT = Deployment("sim", b"m" * MESSAGE_KEY_BYTES)
 CODES = Codes(CodeKeys({1: b"k" * KEY_BYTES}, 1))
 CODE_TTL_SECONDS = 3600.0
 IDLE_SECONDS = 1.5
@@ -52,9 +53,9 @@ class InventoryProcess:
         self._database = Database(host, stores)
         self._server = PurchaseServer(
             DEPLOYMENT,
-            Link(host, stores),
-            Link(host, stores),
-            Link(host, stores),
+            _link(host, stores),
+            _link(host, stores),
+            _link(host, stores),
             on_wake_up=lambda: self._elector.wake_up(),
             on_demand=lambda lease: self._elector.lead_now(lease),
         )
@@ -117,9 +118,12 @@ class _Keys:
         return CODES.open(text)
 
 
-class _Disk:
-    def note_full(self, error: StorageFull) -> None:
-        raise AssertionError(f"no disk is full here: {error}")
+def _link(host: Host, stores: Stores) -> Link:
+    return (NextReleaseLink if host.is_next_release else Link)(host, stores)
+
+
+async def _measure_nothing() -> None:
+    """How much is free on the database's disk is not seen from here."""
 
 
 class WebProcess:
@@ -133,19 +137,21 @@ class WebProcess:
         )
         self._client = PurchaseClient(
             DEPLOYMENT,
-            Link(host, stores),
-            Link(host, stores),
+            _link(host, stores),
+            _link(host, stores),
             waiting_max=1_000,
             batch_max=plan.batch_max,
             timeout_seconds=plan.request_seconds,
             settle_seconds=REDIS_SECONDS + 3 * DATABASE_SECONDS,
         )
         self._sold_out = SoldOutCache(database)
+        disk = DiskSpace(_measure_nothing, min_bytes=0)
         admission = Admission(waiting_max=1_000, wait_max_seconds=2.0, window=500, user_shares=UserShares(100))
         leader = AdmittingLeader(self._client, admission)
-        router = PurchaseRouter(leader, self._redemptions, database, self._sold_out, _Disk())
+        router = PurchaseRouter(leader, self._redemptions, database, self._sold_out, disk)
         purchase = PurchaseHandlers(_Keys(), router)
-        checkout = CheckoutHandlers(CODES, AdmittingCheckouts(self._checkouts, UserShares(100)))
+        admitted = AdmittingCheckouts(self._checkouts, UserShares(100))
+        checkout = CheckoutHandlers(CODES, SheddingCheckouts(admitted, disk))
         self._app = App(
             {("POST", "/checkout"): checkout.check_out, ("POST", "/purchase"): purchase.purchase},
             {("GET", "/purchases/{code}"): purchase.receipt},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from typing import Any
 
 import trio
@@ -20,6 +21,7 @@ from flash.inventory import Inventory
 from flash.purchase_rpc.client import PurchaseClient
 from flash.purchase_rpc.inbox import Inbox
 from flash.purchase_rpc.records import Record
+from flash.purchase_rpc.server import PurchaseServer
 from flash.testing.twins.database import DatabaseTwin
 from tests.simulation import hosts, rpc_mutants, stores
 
@@ -77,16 +79,21 @@ async def _commit_later(self: Any, term: Term, sold_before: int, approved: Seque
 
 
 def unknown_taken_for_a_rollback() -> list[Patch]:
-    """A commit without an answer is treated as one that found no room: as if nothing had been stored."""
+    """After a commit without an answer the buyers hear at once that nothing was stored."""
 
-    async def confirm(self: Any, *arguments: Any) -> Confirmed | None:
+    async def decide(self: Any, commands: Sequence[Command]) -> list[Any]:
+        before = deepcopy(self._inventory)
         try:
-            return await _ACTOR_CONFIRM(self, *arguments)
+            return await _ACTOR_DECIDE(self, commands)
         except OutcomeUnknown:
-            self._inventory.has_room = False
-            return None
+            self._inventory = before
+            return [Refused(Refusal.NO_ROOM) for _ in commands]
 
-    return [(InventoryActor, "_confirm", confirm)]
+    async def send(self: PurchaseServer, *arguments: Any) -> None:
+        if (tell := await _SEND(self, *arguments)) is not None:
+            await tell()
+
+    return [(InventoryActor, "_decide", decide), (PurchaseServer, "send", send)]
 
 
 def unknown_told_as_unavailable() -> list[Patch]:
@@ -226,28 +233,31 @@ def sold_out_is_for_ever() -> list[Patch]:
 
 
 MUTANTS: dict[str, tuple[Callable[[], list[Patch]], int]] = {
-    "no fence": (no_fence, 54),
-    "row count ignored": (row_count_ignored, 54),
+    "no fence": (no_fence, 50),
+    "row count ignored": (row_count_ignored, 50),
     "answer before commit": (answer_before_commit, 0),
-    "unknown taken for a rollback": (unknown_taken_for_a_rollback, 37),
-    "unknown told as unavailable": (unknown_told_as_unavailable, 0),
-    "epoch counted in Redis": (epoch_counted_in_redis, 56),
-    "pending commands skipped": (pending_commands_skipped, 13),
-    "limit off by one": (limit_off_by_one, 2),
-    "first page only": (first_page_only, 0),
+    "unknown taken for a rollback": (unknown_taken_for_a_rollback, 54),
+    "unknown told as unavailable": (unknown_told_as_unavailable, 2),
+    "epoch counted in Redis": (epoch_counted_in_redis, 50),
+    "pending commands skipped": (pending_commands_skipped, 8),
+    "limit off by one": (limit_off_by_one, 0),
+    "first page only": (first_page_only, 13),
     "sent again under another name": (sent_again_under_another_name, 105),
     "two buyers swapped": (two_buyers_swapped, 0),
-    "refusals before the database": (refusals_before_the_database, 56),
-    "sold out is for ever": (sold_out_is_for_ever, 136),
-    "receipt final at once": (rpc_mutants.receipt_final_at_once, 62),
-    "replaced database unnoticed": (rpc_mutants.replaced_database_unnoticed, 56),
+    "refusals before the database": (refusals_before_the_database, 84),
+    "sold out is for ever": (sold_out_is_for_ever, 84),
+    "receipt final at once": (rpc_mutants.receipt_final_at_once, 33),
+    "replaced database unnoticed": (rpc_mutants.replaced_database_unnoticed, 84),
+    "pause ignored": (rpc_mutants.pause_ignored, 104),
+    "full disk taken for a yes": (rpc_mutants.full_disk_taken_for_a_yes, 104),
+    "unknown answer taken for a no": (rpc_mutants.unknown_answer_taken_for_a_no, 289),
 }
 """By name: how to plant it, and a seed that has caught it, where the search begins."""
 
 _CONFIRM = DatabaseTwin._confirm
 _ASK_CONFIRM = stores.Database.confirm
 _ASK_BEGIN = stores.Database.begin_term
-_ACTOR_CONFIRM = InventoryActor._confirm
+_SEND = PurchaseServer.send
 _ACTOR_DECIDE = InventoryActor._decide
 _DECIDE = Inventory.decide
 _APPLY = Inventory.apply

@@ -78,6 +78,9 @@ class Host:
         self.is_dead = False
         self.cut_from: set[str] = set()
         self.door = Door()
+        self.is_next_release = False
+        self.asked_in: dict[str, bytes] = {}
+        """By reply stream: the version of the messages that whoever reads it has sent here."""
 
 
 class _Call:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
+PAUSES = ("pause", "pause web", "pause and forget")
+"""Some of these last beyond the end of all other faults: the process wakes up in another world."""
+PAUSE_SECONDS_MAX = 30.0
+_LONG_PAUSE_SHARE = 0.1
 FAULTS_BEGIN = 0.4
 FAULTS_END = 5.0
 """Virtual seconds. After the end everything heals, and the sales must sell out."""
@@ -16,6 +20,8 @@ _MANY_SALES_SHARE = 0.08
 
 HOST_FAULTS = ("kill", "stop", "pause", "pause", "cut redis", "cut postgres", "pause and forget", "lease expires early")
 WEB_FAULTS = ("kill web", "stop web", "pause web", "cut web")
+UPGRADE_FAULTS = ("upgrade", "upgrade", "upgrade web", "kill")
+OPERATOR_FAULTS = ("pause sale", "pause sale", "disk full", "kill")
 REDIS_FAULTS = (
     "freeze redis",
     "restart redis",
@@ -97,6 +103,7 @@ def plan_of(seed: int) -> Plan:
         ),
         key=lambda fault: fault.at,
     )
+    faults = [_perhaps_long(fault, also) for fault in faults]
     return Plan(
         seed,
         inventories,
@@ -117,8 +124,22 @@ def plan_of(seed: int) -> Plan:
     )
 
 
+def _perhaps_long(fault: Fault, random: Random) -> Fault:
+    if fault.kind in PAUSES and random.random() < _LONG_PAUSE_SHARE:
+        return replace(fault, seconds=round(random.uniform(FAULTS_END, PAUSE_SECONDS_MAX), 3))
+    return fault
+
+
 def _kinds(random: Random) -> tuple[str, ...]:
     """Most plans mix few kinds: what only two faults together show is met sooner."""
-    groups = (HOST_FAULTS, WEB_FAULTS, REDIS_FAULTS, POSTGRES_FAULTS, NETWORK_FAULTS)
-    chosen = random.sample(groups, random.choice((1, 2, 2, 5)))
+    groups = (
+        HOST_FAULTS,
+        WEB_FAULTS,
+        REDIS_FAULTS,
+        POSTGRES_FAULTS,
+        NETWORK_FAULTS,
+        OPERATOR_FAULTS,
+        UPGRADE_FAULTS,
+    )
+    chosen = random.sample(groups, random.choice((1, 2, 2, len(groups))))
     return tuple(kind for group in chosen for kind in group)

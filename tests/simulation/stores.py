@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import trio
 
+from flash.deployment import MESSAGE_KEY_BYTES, Deployment
 from flash.domain import (
     Approved,
     Attempt,
@@ -33,10 +34,12 @@ from flash.testing.twins.leases import LeasesTwin, LeaseTable
 from flash.testing.twins.link import perform
 from flash.testing.twins.redis import CommandRefused, RedisTwin
 from tests.simulation.network import Host, Network, Store
+from tests.simulation.sightings import Sightings
 from tests.simulation.timeline import WatchedDatabase
 
 T = TypeVar("T")
 
+DEPLOYMENT = Deployment("sim", b"m" * MESSAGE_KEY_BYTES)
 LEASE_SECONDS, MARGIN_SECONDS = 3.0, 0.5
 DATABASE_SECONDS, REDIS_SECONDS = 2.0, 1.0
 _PAGE_ROWS = 2
@@ -62,6 +65,7 @@ class Redis:
     streams: RedisTwin
     leases: LeaseTable
     is_replica: bool = False
+    seen: Sightings = field(default_factory=Sightings)
 
 
 @dataclass
@@ -128,7 +132,7 @@ class Link:
         redis = self._stores.redis
 
         async def perform_all() -> list[Any]:
-            return [await _answer(redis, command) for command in commands]
+            return [await _answer(redis, self._host.name, command) for command in commands]
 
         async with self._turn:
             answers = await self._stores.network.call(
@@ -140,13 +144,16 @@ class Link:
         return answers
 
 
-async def _answer(redis: Redis, command: RedisCommand) -> Any:
+async def _answer(redis: Redis, host: str, command: RedisCommand) -> Any:
     if redis.is_replica and command[0] in _WRITES:
+        redis.seen.counts["write refused by a demoted Redis"] += 1
         return CommandRefused(_READ_ONLY)
     try:
-        return await perform(redis.streams, command)
+        answer = await perform(redis.streams, command)
     except CommandRefused as refused:
         return refused
+    redis.seen.performed(host, command, answer)
+    return answer
 
 
 class Leases:
@@ -166,10 +173,19 @@ class Leases:
         return await self._stores.network.call(self._host, self._stores.redis.store, unless_replica, REDIS_SECONDS)
 
     async def acquire(self, keys: Sequence[str]) -> list[str]:
-        return await self._call(partial(self._twin.acquire, keys))
+        async def acquire() -> list[str]:
+            acquired = await self._twin.acquire(keys)
+            self._stores.redis.seen.acquired(self._host.name, acquired)
+            return acquired
+
+        return await self._call(acquire)
 
     async def renew(self, keys: Sequence[str]) -> list[str]:
         return await self._call(partial(self._twin.renew, keys))
 
     async def release(self, keys: Sequence[str]) -> None:
-        await self._call(partial(self._twin.release, keys))
+        async def release() -> None:
+            await self._twin.release(keys)
+            self._stores.redis.seen.released(self._host.name, keys)
+
+        await self._call(release)

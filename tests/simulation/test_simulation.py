@@ -27,6 +27,15 @@ MET = (
     "call: purchase code_already_used",
     "call: purchase sold_out",
     "call: purchase user_limit_reached",
+    "call: purchase paused",
+    "entry finished by a successor",
+    "host of the next release beside one of this",
+    "lease handed over",
+    "lease taken that was not given back",
+    "process that slept through the end of all faults",
+    "run with many open sales",
+    "write refused by a demoted Redis",
+    "write that found the disk full",
 )
 """What a block of seeds has to meet: without it, it would prove nothing."""
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 import trio
@@ -15,16 +16,20 @@ from flash.domain import (
     Approved,
     Attempt,
     CheckoutId,
+    Code,
     Confirmed,
     ItemId,
     MalformedAttempt,
+    Pause,
     Purchase,
+    RecordedAttempt,
     Sale,
     SaleId,
     Term,
 )
-from flash.errors import TermEnded
+from flash.errors import StorageFull, TermEnded
 from flash.testing.twins.database import START, DatabaseTwin, Violation
+from tests.simulation.spells import Spells
 
 
 @dataclass
@@ -33,6 +38,7 @@ class Row:
 
     sale_id: SaleId
     purchase: Purchase
+    code: Code
     term: Term
     begins: float
     ends: float = math.inf
@@ -56,17 +62,55 @@ class WatchedDatabase(DatabaseTwin):
         self.begun = self.ended_in_commit = self.replaced = self.decided_again = self.found_sold = 0
         self._decided: set[tuple[CheckoutId, str]] = set()
         self.forgotten_attempts: list[tuple[Attempt | MalformedAttempt, str]] = []
+        self.known_codes = Spells[Code]()
+        self.known_sales = Spells[SaleId]()
+        self.paused_sales = Spells[SaleId]()
+        self.no_room = 0.0
+        """The share of writes for which the disk has no room."""
+        self.found_full = 0
+        self._luck = Random(1)
 
     def open_sales(self, count: int, period_seconds: int, size: int, user_limit: int) -> None:
         """As if the schedule had run for a while: `count` sales have begun, and nothing of them is sold."""
         for ago in reversed(range(count)):
             self._make_sale(START - timedelta(seconds=ago * period_seconds), size, user_limit)
+        self.known_sales.become(self._sales)
 
     def begun_sales(self) -> list[SaleId]:
-        """Oldest first."""
+        """In order of their beginnings."""
         return [sale.id for sale in self._sales.values() if sale.starts_at <= self.now()]
 
+    async def prepare_sales(self, period_seconds: int, size: int, user_limit: int) -> tuple[list[SaleId], float]:
+        self._find_room()
+        made = await super().prepare_sales(period_seconds, size, user_limit)
+        self.known_sales.become(self._sales)
+        return made
+
+    async def record_attempts(self, attempts: list[Attempt | MalformedAttempt]) -> list[RecordedAttempt]:
+        self._find_room()
+        recorded = await super().record_attempts(attempts)
+        for attempt in recorded:
+            if attempt.code is not None:
+                self.known_codes.begin(attempt.code)
+        return recorded
+
+    async def pause(self, sale_id: SaleId, by: str, reason: str) -> Pause | None:
+        pause = await super().pause(sale_id, by, reason)
+        if pause is not None:
+            self.paused_sales.begin(sale_id)
+        return pause
+
+    async def resume(self, sale_id: SaleId, by: str, reason: str) -> bool:
+        self.paused_sales.end(sale_id)
+        return await super().resume(sale_id, by, reason)
+
+    def _find_room(self) -> None:
+        if self.no_room and self._luck.random() < self.no_room:
+            self.found_full += 1
+            raise StorageFull("no space left on device")
+
     async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, datetime]:
+        self._find_room()
         term, sale, now = await super().begin_term(sale_id)
         self.begun += 1
         self.terms[sale_id] = term
@@ -75,6 +119,8 @@ class WatchedDatabase(DatabaseTwin):
     async def confirm(
         self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
     ) -> Confirmed:
+        if approved:
+            self._find_room()
         decided = {(a.code.checkout_id, a.request_id) for a in approved}
         self.decided_again += len(decided & self._decided)
         self._decided |= decided
@@ -89,8 +135,10 @@ class WatchedDatabase(DatabaseTwin):
         self.found_sold += len(confirmed.receipts)
         if confirmed.sold and self.terms.get(term.sale_id) is not term:
             self.problems.append(f"a leader that was deposed has sold: epoch {term.epoch} of sale {term.sale_id}")
-        for purchase in confirmed.sold:
-            self.rows.append(Row(term.sale_id, purchase, term, trio.current_time()))
+        if confirmed.sold and self.paused_sales.is_so(term.sale_id):
+            self.problems.append(f"sold while sale {term.sale_id} was paused: {confirmed.sold}")
+        for ask, purchase in zip(approved, confirmed.sold, strict=False):
+            self.rows.append(Row(term.sale_id, purchase, ask.code, term, trio.current_time()))
         return confirmed
 
     def state(self) -> object:
@@ -107,6 +155,9 @@ class WatchedDatabase(DatabaseTwin):
         self.restore(state)
         self.replaced += 1
         self.forgotten_attempts += before[len(self.attempts) :]
+        self.known_codes.become({attempt.code for attempt in self.attempts if attempt.code is not None})
+        self.known_sales.become(self._sales)
+        self.paused_sales.become([sale.id for sale in self._sales.values() if sale.pause is not None])
         here = {purchase.checkout_id: purchase for sale in self.sale_ids() for _, purchase in self.purchases(sale)}
         for row in self.rows:
             if row.ends == math.inf and here.get(row.purchase.checkout_id) is not row.purchase:

@@ -130,7 +130,7 @@ class World:
         for fault in self.plan.faults:
             nursery.start_soon(self._inflict, fault)
         await trio.sleep(FAULTS_END)
-        self.cluster.heal()
+        await self.cluster.heal()
         await self._sell_out()
         nursery.cancel_scope.cancel()
 
@@ -156,7 +156,7 @@ class World:
 
     async def _sell_out(self) -> None:
         """Of the sales that have begun; others may open meanwhile."""
-        await trio.sleep(0.1)
+        await trio.sleep_until(self.cluster.asleep_until + 0.1)
         wanted = self.database.begun_sales()
         with trio.move_on_after(SELL_OUT_SECONDS):
             while any(len(self.database.purchases(sale)) < self.plan.stock for sale in wanted):  # noqa: ASYNC110
@@ -173,6 +173,10 @@ class World:
         counts = Counter[str]({f"fault: {kind}": times for kind, times in self._faults.items()})
         counts.update({f"call: {said}": times for said, times in self.history.counts().items()})
         counts["run with many open sales"] += self.plan.sales > 1
+        counts.update(self.cluster.redis.seen.counts)
+        counts["host of the next release beside one of this"] += self.cluster.is_mixed
+        counts["write that found the disk full"] += self.database.found_full
+        counts["process that slept through the end of all faults"] += self.cluster.asleep_until > FAULTS_END
         counts["term begun"] += self.database.begun
         counts["term ended in its commit"] += self.database.ended_in_commit
         counts["performed after its caller was gone"] += self.cluster.network.late
