@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import coverage
@@ -13,6 +13,7 @@ from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey
 from flash.testing import cluster, stores
 from tests.certificates import tls as tls  # a fixture
 from tests.http.site import serving as serving  # a fixture
+from tests.waiting import waited_for
 
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES_MIN = 4 * 2**30
@@ -36,6 +37,17 @@ def is_roomy(folder: Path) -> bool:
     except OSError:
         return False
     return not found.f_flag & os.ST_NOEXEC and found.f_bavail * found.f_frsize > MEMORY_BYTES_MIN
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Whoever waited for too long says for what."""
+    report = yield
+    if report.failed and call.excinfo is not None and (waits := waited_for(call.excinfo.value)):
+        report.sections.append(("waited for too long", "\n".join(waits)))
+    return report
 
 
 @pytest.fixture(scope="session")
