@@ -48,7 +48,7 @@ def test_nothing_false_is_said_and_everything_sells_out(first: int) -> None:
 
 
 def test_a_seed_gives_the_same_run_again() -> None:
-    first, again = (run_plan(plan_of(120), keeps_trace=True) for _ in range(2))
+    first, again = (run_plan(plan_of(402), keeps_trace=True) for _ in range(2))
     assert first.trace == again.trace
     assert len(first.trace) > 30
 
