@@ -218,7 +218,7 @@ class PurchaseClient:
             record = self._table.get(number)
             if record is None or record.is_settled:
                 continue
-            if not record.is_answered_by(outcome):
+            if record.is_doubled and not record.is_answered_by(outcome):
                 self._give_up((record,), "a command that was added twice may be decided again")
                 continue
             record.answer(outcome)

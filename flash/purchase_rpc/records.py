@@ -46,9 +46,7 @@ class Record(PendingRequest[Command, Outcome]):
         self.entry: Entry | None = None
 
     def is_answered_by(self, outcome: Outcome | None) -> bool:
-        """Whether nothing else can become of it after what a leader said; None if this release cannot read it."""
-        if not self.is_doubled:
-            return True
+        """Whether nothing else can become of it although it `is_doubled`. None: nobody here can read what was said."""
         return outcome is not None and not (isinstance(outcome, Refused) and outcome.refusal.may_pass)
 
     def answer(self, outcome: Outcome | None) -> None:

@@ -253,6 +253,30 @@ async def test_one_lost_renewal_costs_no_lease(mock_clock: MockClock) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_renewal_counts_from_the_asking_and_not_from_the_answer(mock_clock: MockClock) -> None:
+    table, log, asked = LeaseTable(), list[tuple[float, str, str]](), list[float]()
+    host = Host(table, "a", log, ["sale"])
+
+    async def renew_once(name: str, _args: tuple[object, ...]) -> None:
+        if name == "renew":
+            asked.append(trio.current_time())
+            if len(asked) > 1:
+                raise LOST
+
+    async def answer_late(name: str, _args: tuple[object, ...]) -> None:
+        if name == "renew":
+            await trio.sleep(1.0)
+
+    host.leases.faults.on_before, host.leases.faults.on_after = renew_once, answer_late
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(host.elector.run)
+        await wait_all_tasks_blocked()
+        await advance(mock_clock, 2 * TTL)
+        _, (ended_at, _, _), *_ = log
+        assert TTL - MARGIN < ended_at <= asked[0] + TTL - MARGIN + 0.05
+        nursery.cancel_scope.cancel()
+
+
 async def test_trust_counts_from_the_asking_and_not_from_the_answer(mock_clock: MockClock) -> None:
     table, log = LeaseTable(), list[tuple[float, str, str]]()
     host = Host(table, "a", log, ["sale"])

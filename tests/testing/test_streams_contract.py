@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from flash.errors import Unavailable
+from flash.errors import OutcomeUnknown, Unavailable
 from flash.purchase_rpc.stream_link import StreamLink
-from flash.purchase_rpc.wrong_types import move_aside
+from flash.purchase_rpc.wrong_types import LAST_ID, move_aside
 from flash.stores.redis_link import RedisLink, WrongType, streams_of
 from tests.testing.conftest import NewLink
 
@@ -151,6 +151,25 @@ async def test_what_is_no_stream_is_moved_aside_once_and_the_stream_that_follows
         await one_process.execute(("XADD", "k", "*", "f", 2))
         await move_aside(another, ["k"])  # it had met the text as well
         assert await another.execute(("XLEN", "k"), ("XLEN", "good"), ("TYPE", "k:wrong_type")) == [1, 1, b"string"]
+
+
+async def test_a_stream_that_has_given_its_last_id_away_is_moved_aside_and_no_other_one(
+    new_link: NewLink,
+) -> None:
+    async with Links() as links:
+        link = await links.open(new_link)
+        before_last = f"{2**64 - 1}-{2**64 - 2}"
+        await link.execute(("XADD", "full", before_last, "f", 1), ("XADD", "high", before_last, "f", 1))
+        last = await one(link, "XADD", "full", "*", "f", 2)
+        assert last.decode() == LAST_ID
+        await link.execute(("XDEL", "full", last))
+        with pytest.raises(WrongType, match="exhausted the last possible ID"):
+            await one(link, "XADD", "full", "*", "f", 3)
+        with pytest.raises(OutcomeUnknown, match="equal or smaller"):
+            await one(link, "XADD", "high", before_last, "f", 3)
+        await move_aside(link, ["full", "high"])
+        assert await link.execute(("XLEN", "full"), ("XLEN", "full:wrong_type"), ("XLEN", "high")) == [0, 1, 1]
+        await one(link, "XADD", "full", "*", "f", 4)
 
 
 async def test_whoever_waits_too_long_for_their_turn_has_sent_nothing(new_link: NewLink) -> None:

@@ -18,6 +18,8 @@ _START_MS = 1_700_000_000_000
 _WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
 
 _Id = tuple[int, int]
+_PART_MAX = 2**64 - 1
+_LAST_ID = (_PART_MAX, _PART_MAX)
 _Entry = tuple[_Id, list[bytes]]
 
 
@@ -136,17 +138,28 @@ class RedisTwin:
         most = math.inf
         if args[0].upper() == b"MAXLEN":
             most, args = int(args[1]), args[2:]
-        if args[0] != b"*" or len(args) < 3 or len(args) % 2 == 0:
+        if len(args) < 3 or len(args) % 2 == 0:
             raise CommandRefused("ERR wrong number of arguments for 'xadd' command")
         stream = self._stream(key)
+        stream.last = self._next_id(stream.last, args[0])
         self._values[key] = stream
-        ms, last_ms, last_seq = int(self._now_ms()), *stream.last
-        stream.last = (ms, 0) if ms > last_ms else (last_ms, last_seq + 1)
         stream.entries.append((stream.last, list(args[1:])))
         if len(stream.entries) > most:
             del stream.entries[: len(stream.entries) - int(most)]
         self._wake()
         return _text(stream.last)
+
+    def _next_id(self, last: _Id, asked: bytes) -> _Id:
+        if last == _LAST_ID:
+            raise CommandRefused("ERR The stream has exhausted the last possible ID, unable to add more items")
+        if asked != b"*":
+            if _id(asked) <= last:
+                raise CommandRefused("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+            return _id(asked)
+        ms, (last_ms, last_seq) = int(self._now_ms()), last
+        if ms > last_ms:
+            return ms, 0
+        return (last_ms, last_seq + 1) if last_seq < _PART_MAX else (last_ms + 1, 0)
 
     def _xdel(self, key: bytes, *ids: bytes) -> int:
         stream, gone = self._stream(key), {_id(id) for id in ids}
