@@ -15,14 +15,14 @@ async def too_slow() -> BaseException:
         with trio.fail_after(3):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.sleep_forever)
-                await until(lambda: "a leader" == "nobody", seconds=9)
+                await until(lambda: False, seconds=9)
     return caught.value
 
 
 async def test_a_time_out_names_the_line_that_waited(autojump_clock: MockClock) -> None:
     (text,) = waited_for(await too_slow())
     assert "tests/test_waiting.py" in text
-    assert """await until(lambda: "a leader" == "nobody", seconds=9)""" in text
+    assert "await until(lambda: False, seconds=9)" in text
     assert "flash/testing/cluster.py" in text
 
 
