@@ -28,8 +28,9 @@ from tests.simulation.history import History
 from tests.simulation.plan import FAULTS_END, Fault, Plan
 from tests.simulation.timeline import WatchedDatabase
 
-SELL_OUT_SECONDS = 60.0
-"""How long after everything has healed the sales may take to sell out."""
+SELL_OUT_SECONDS, MORE_SECONDS = 60.0, 15.0
+"""How long after everything has healed a sale may take to sell out, and how much longer each further one: the buyers
+are as few, and their network may be slow."""
 
 
 @dataclass
@@ -158,12 +159,13 @@ class World:
         """Of the sales that have begun; others may open meanwhile."""
         await trio.sleep_until(self.cluster.asleep_until + 0.1)
         wanted = self.database.begun_sales()
-        with trio.move_on_after(SELL_OUT_SECONDS):
+        seconds = SELL_OUT_SECONDS + MORE_SECONDS * (self.plan.sales - 1)
+        with trio.move_on_after(seconds):
             while any(len(self.database.purchases(sale)) < self.plan.stock for sale in wanted):  # noqa: ASYNC110
                 await trio.sleep(0.25)
             return
         left = {sale: self.plan.stock - len(self.database.purchases(sale)) for sale in wanted}
-        self.wrong.append(f"not sold out {SELL_OUT_SECONDS:g} s after everything has healed; left by sale: {left}")
+        self.wrong.append(f"not sold out {seconds:g} s after everything has healed; left by sale: {left}")
 
     def report(self, keeps_trace: bool) -> Report:
         wrong = self.wrong + check(self.plan, self.history, self.database)
