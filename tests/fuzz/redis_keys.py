@@ -17,8 +17,8 @@ from flash.purchase_rpc import messages
 from flash.testing.twins.redis import CommandRefused, RedisTwin
 from tests.fuzz.findings import BURST, Findings, lucks
 from tests.fuzz.mutation import mutate, odd_number
-from tests.simulation.hosts import DEPLOYMENT
 from tests.simulation.plan import FAULTS_END, plan_of
+from tests.simulation.stores import DEPLOYMENT
 from tests.simulation.world import World, run_plan
 
 
