@@ -50,11 +50,15 @@ async def execute(
     except WrongType:
         pass
     try:
-        await move_aside(link, {str(command[1]) for command in commands})
+        await move_aside(link, {_key_of(command) for command in commands})
         before_again()
         return await link.execute(*commands)
     except Unavailable as error:
         raise OutcomeUnknown(str(error)) from error  # the commands on other keys were performed the first time
+
+
+def _key_of(command: RedisCommand) -> str:
+    return str(command[3] if command[0] == "EVAL" else command[1])
 
 
 async def move_aside(link: StreamLink, keys: Iterable[str]) -> None:
