@@ -39,6 +39,12 @@ async def call_asyncio(function: Callable[P, Awaitable[T]], *args: P.args, **kwa
     return result
 
 
+async def call_trio(function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The way back: call a Trio function from the asyncio side of `call_asyncio`, and return its result."""
+    result: T = await trio_asyncio.trio_as_aio(function)(*args, **kwargs)
+    return result
+
+
 def run(function: Callable[..., Awaitable[T]], *args: object) -> T:
     """`trio.run`, but if only our own errors were raised, the first of them is raised bare, not in a group."""
     try:

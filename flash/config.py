@@ -15,12 +15,14 @@ from typing import Any
 from flash.domain import COMMAND_BATCH_MAX, COMMAND_LIFE_SECONDS_MAX
 from flash.errors import ConfigError
 from flash.settings import (
+    PEM_FILE,
     UNSET,
     Setting,
     WrongSetting,
     networks,
     one_of,
     origins,
+    pem_file,
     rate,
     seconds,
     secret,
@@ -56,20 +58,19 @@ class Config:
     )
     redis_url: str | None = setting(
         "REDIS_URL",
-        url("redis", "rediss", "unix"),
+        url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"),
         "redis://host:port/0, rediss://… or unix:///path",
         None,
-        "Redis or Valkey; `flash up` starts an embedded one when unset",
+        "Redis or Valkey, redis+sentinel://host,host,host/name behind Sentinel; `flash up` starts its own when unset",
         may_be_in_file=True,
     )
+    redis_ca: Path | None = pem_file("FLASH_REDIS_CA", "whom rediss:// trusts instead of the system's authorities")
+    redis_cert: Path | None = pem_file("FLASH_REDIS_CERT", "our certificate, if Redis wants one from its clients")
+    redis_key: Path | None = pem_file("FLASH_REDIS_KEY", "private key of FLASH_REDIS_CERT")
     host: str = setting("FLASH_HOST", text, "an address to listen on", "127.0.0.1", "address to listen on")
     port: int = whole("PORT", 8080, 0, 65535, "port to listen on; 0 takes a free one")
-    tls_cert: Path | None = setting(  # noqa: RUF009
-        "FLASH_TLS_CERT", Path, "a PEM file", None, "certificate chain; with it the port speaks HTTPS and HTTP/2"
-    )
-    tls_key: Path | None = setting(  # noqa: RUF009
-        "FLASH_TLS_KEY", Path, "a PEM file", None, "private key of FLASH_TLS_CERT"
-    )
+    tls_cert: Path | None = pem_file("FLASH_TLS_CERT", "certificate chain; with it the port speaks HTTPS and HTTP/2")
+    tls_key: Path | None = pem_file("FLASH_TLS_KEY", "private key of FLASH_TLS_CERT")
     data_dir: Path = setting(  # noqa: RUF009
         "FLASH_DATA_DIR", Path, "a directory", Path(".flash"), "where the embedded stores keep their data"
     )
@@ -310,11 +311,13 @@ class Config:
             )
 
     def _wrong_tls(self) -> Iterator[str]:
-        named = {"FLASH_TLS_CERT": self.tls_cert, "FLASH_TLS_KEY": self.tls_key}
+        named = {found.variable: getattr(self, name) for name, found in settings() if found.expected == PEM_FILE}
+        for pair in (("FLASH_TLS_CERT", "FLASH_TLS_KEY"), ("FLASH_REDIS_CERT", "FLASH_REDIS_KEY")):
+            missing = [variable for variable in pair if named[variable] is None]
+            if len(missing) == 1:
+                yield f"{missing[0]} is not set: {pair[0]} and {pair[1]} go together, set both or neither"
         for variable, path in named.items():
-            if path is None and any(named.values()):
-                yield f"{variable} is not set: FLASH_TLS_CERT and FLASH_TLS_KEY go together, set both or neither"
-            elif path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+            if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
                 yield f"{variable}={str(path)!r}: expected a PEM file that this user can read"
 
     def _unwise(self) -> Iterator[str]:

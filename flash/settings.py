@@ -17,6 +17,9 @@ from urllib.parse import urlsplit
 UNSET = object()
 """What `Setting.read` returns for a setting that the environment leaves out, or has as an empty variable."""
 
+PEM_FILE = "a PEM file"
+"""What is expected of a setting that `pem_file` has made."""
+
 _PREFIX = "FLASH_"
 _FILE_SUFFIX = "_FILE"
 _FILE_MAX_BYTES = 65_536
@@ -141,6 +144,11 @@ def rate(variable: str, help: str) -> Any:
 def share(variable: str, help: str) -> Any:
     """A part of the whole; 0, the default, is nothing."""
     return setting(variable, _number(float, 0, 1), "a number from 0 to 1", 0.0, help)
+
+
+def pem_file(variable: str, help: str) -> Any:
+    """The path of one, unset by default. That it can be read is for `Config` to say."""
+    return setting(variable, Path, PEM_FILE, None, help)
 
 
 def url(*schemes: str) -> Callable[[str], str]:

@@ -104,6 +104,13 @@ def test_nothing_is_admitted_to_wait_longer_than_it_may_take() -> None:
             ],
         ),
         (
+            {"FLASH_REDIS_CERT": "{readable}", "FLASH_REDIS_CA": "{folder}"},
+            [
+                "FLASH_REDIS_KEY is not set: FLASH_REDIS_CERT and FLASH_REDIS_KEY go together",
+                "FLASH_REDIS_CA='{folder}': expected a PEM file",
+            ],
+        ),
+        (
             {"FLASH_TLS_KEY": "{folder}", "FLASH_LEASE_MARGIN": "2"},
             ["FLASH_LEASE_MARGIN=2: ", "FLASH_TLS_CERT is not set: ", "FLASH_TLS_KEY='{folder}': expected a PEM file"],
         ),

@@ -222,6 +222,7 @@ def test_a_pure_module_has_no_clock_no_randomness_and_no_way_out(module: str) ->
                 "flash.stores.redis",
                 "flash.stores.leases",
                 "flash.processes.lifecycle",
+                "flash.testing.sentinel",
             },
         ),
         ("hypercorn", {"flash.http.hypercorn_guard", "flash.http.server", "benchmarks.baseline"}),

@@ -103,7 +103,7 @@ def _plain(value: object) -> object:
 def doctor(config: Config, options: argparse.Namespace) -> int:
     from flash.local import doctor as examining
 
-    return examining.doctor(config, as_json=options.json)
+    return examining.acl(config) if options.acl else examining.doctor(config, as_json=options.json)
 
 
 def buy(config: Config, options: argparse.Namespace) -> int:

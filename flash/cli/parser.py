@@ -168,6 +168,9 @@ def _add_advice(commands: Commands) -> None:
         warns=False,  # they are among its findings
     )  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print JSON, for programs")
+    doctor.add_argument(
+        "--acl", action="store_true", help="only print the ACL SETUSER of a Redis user that may do what is needed"
+    )
     completion = _command(
         commands, "completion", run.completion, "print what makes a shell complete this command",
         "Print a script for bash, zsh or fish. For bash, put this into ~/.bashrc: eval \"$(flash completion bash)\"",

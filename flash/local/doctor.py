@@ -23,11 +23,11 @@ from flash import bridge
 from flash.config import Config, mask
 from flash.errors import FlashError, OperatorError
 from flash.local.doctor_postgres import examine
+from flash.local.doctor_redis import acl_for, redis_findings
 from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
 from flash.local.finding import Finding
 from flash.local.found import find_data_dir, running_database, running_pid, running_redis
 from flash.local.ports import is_free
-from flash.stores.redis import eviction_warning, open_redis
 
 T = TypeVar("T")
 
@@ -41,7 +41,17 @@ _FILES_BESIDE_CONNECTIONS = 200
 def doctor(config: Config, *, as_json: bool) -> int:
     """Print the findings, one a line or as JSON. Returns 1 if one of them is a failure, else 0."""
     config, pid = _as_it_runs(config)
-    checks = _python, _settings, _embedded, _data_dir, _disk, partial(_port, pid), _postgres, _redis, _open_files
+    checks = (
+        _python,
+        _settings,
+        _embedded,
+        _data_dir,
+        _disk,
+        partial(_port, pid),
+        _postgres,
+        redis_findings,
+        _open_files,
+    )
     found = []
     for check in checks:
         for finding in check(config):
@@ -53,6 +63,14 @@ def doctor(config: Config, *, as_json: bool) -> int:
         report = {"sound": is_sound, "running_pid": pid, "findings": [asdict(finding) for finding in found]}
         sys.stdout.write(json.dumps(report, indent=2) + "\n")
     return 0 if is_sound else 1
+
+
+def acl(config: Config) -> int:
+    """Print what makes a user of Redis who may do what the service needs, and no more. Returns 0."""
+    lines, notes = acl_for(_as_it_runs(config)[0])
+    sys.stderr.writelines(f"flash: {note}\n" for note in notes)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return 0
 
 
 def _as_it_runs(config: Config) -> tuple[Config, str | None]:
@@ -155,27 +173,6 @@ def _postgres(config: Config) -> Iterator[Finding]:
         yield Finding("fail", "DATABASE_URL", f"{mask(url)}: {found}")
     else:
         yield from found
-
-
-def _redis(config: Config) -> Iterator[Finding]:
-    url = config.redis_url
-    if url is None:
-        yield Finding("ok", "REDIS_URL", "unset: `flash up` starts an embedded Valkey")
-        return
-
-    async def ask() -> str | None:
-        async with open_redis(url, timeout_seconds=5.0) as client:
-            return await eviction_warning(client)
-
-    warning = _cross(ask)
-    if isinstance(warning, FlashError):
-        yield Finding("fail", "REDIS_URL", f"{mask(url)}: {warning}")
-        return
-    yield Finding("ok", "REDIS_URL", f"{mask(url)} answers")
-    if warning is None:
-        yield Finding("ok", "eviction", "maxmemory-policy is noeviction")
-    else:
-        yield Finding("fail", "eviction", warning)
 
 
 def _cross(ask: Callable[[], Awaitable[T]]) -> T | FlashError:

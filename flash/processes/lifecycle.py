@@ -29,6 +29,7 @@ from flash.stores.migration import migrate
 from flash.stores.postgres import Postgres, open_postgres
 from flash.stores.readiness import check_readiness
 from flash.stores.redis import eviction_warning, open_redis
+from flash.stores.redis_address import RedisAddress
 from flash.stores.redis_link import RedisLink
 from flash.telemetry.logs import configure_logging, wants_json
 
@@ -146,12 +147,18 @@ def open_reserved(config: Config, name: str) -> AbstractAsyncContextManager[Post
 
 def open_redis_client(config: Config) -> AbstractAsyncContextManager[Redis]:
     """redis-py's client. Redis may be away. Raises `ConfigError` if REDIS_URL cannot be used."""
-    return open_redis(config.require("redis_url"), timeout_seconds=config.redis_timeout_seconds)
+    return open_redis(redis_address(config), timeout_seconds=config.redis_timeout_seconds)
 
 
 def open_link(config: Config) -> RedisLink:
     """A link for streams. Redis may be away. Raises `ConfigError` if REDIS_URL cannot be used."""
-    return RedisLink(config.require("redis_url"), timeout_seconds=config.redis_timeout_seconds)
+    return RedisLink(redis_address(config), timeout_seconds=config.redis_timeout_seconds)
+
+
+def redis_address(config: Config) -> RedisAddress:
+    """What REDIS_URL says, with the files of FLASH_REDIS_CA, …. Raises `ConfigError` if they cannot be used."""
+    address = RedisAddress.parse(config.require("redis_url"))
+    return address.with_files(config.redis_ca, config.redis_cert, config.redis_key)
 
 
 async def wait_until(what: str, stop: trio.Event, attempt: Callable[[], Awaitable[T]]) -> T:

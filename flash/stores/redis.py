@@ -1,17 +1,14 @@
-"""Where Redis is, and redis-py's client for what is asked rarely: leases, and questions about the server.
+"""redis-py's client, for what is asked rarely: leases, and questions about the server.
 
-`RedisAddress.parse` is the one place that reads REDIS_URL. The streams, which every batch of purchases crosses, go
-through `stores.redis_link` instead.
+The streams, which every batch of purchases crosses, go through `stores.redis_link` instead.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from functools import partial
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
@@ -19,118 +16,22 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
 from flash import bridge
-from flash.errors import ConfigError, OutcomeUnknown, Unavailable, reason_of
+from flash.errors import OutcomeUnknown, Unavailable, reason_of
+from flash.stores.redis_address import CLIENT_NAME, RedisAddress, RedisTls
+from flash.stores.sentinel import find_primary
 
 T = TypeVar("T")
 
-CLIENT_NAME = "flash"
-"""What Redis shows for our connections in CLIENT LIST."""
-_REPLACED = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED", "NOREPLICAS", "MISCONF", "CLUSTERDOWN")
-"""How a server answers that is not, or not yet, the one to ask: demoted, starting, cut off, not able to write."""
-_OPTIONS = {"db", "username", "password"}
-_TLS_OPTIONS = {"ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile"}
-_FALSE = {"0", "f", "false", "n", "no"}
-
-
-@dataclass(frozen=True, slots=True)
-class RedisTls:
-    """How a `rediss://` connection is made safe. Paths name PEM files; None means the system's authorities."""
-
-    ca_file: str | None = None
-    cert_file: str | None = None
-    key_file: str | None = None
-    is_verified: bool = True
-    has_hostname_checked: bool = True
-
-    def context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.check_hostname = self.has_hostname_checked
-        if not self.is_verified:
-            context.verify_mode = ssl.CERT_NONE
-        if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
-        return context
-
-
-@dataclass(frozen=True, slots=True)
-class RedisAddress:
-    """One server: a unix socket if `path` is set, else a host and a port, with TLS if `tls` is set."""
-
-    host: str
-    port: int
-    path: str | None
-    username: str | None
-    password: str | None
-    database: int
-    tls: RedisTls | None
-
-    @classmethod
-    def parse(cls, url: str) -> RedisAddress:
-        """`redis://`, `rediss://` or `unix://`, with the options of redis-py that say where and who.
-
-        Raises `ConfigError`, which does not show the password.
-        """
-        try:
-            return cls._parse(url)
-        except ValueError as error:
-            raise ConfigError(f"REDIS_URL cannot be used: {error}") from None
-
-    @classmethod
-    def _parse(cls, url: str) -> RedisAddress:
-        parts = urlsplit(url)
-        options = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        if unknown := options.keys() - _OPTIONS - (_TLS_OPTIONS if parts.scheme == "rediss" else set()):
-            raise ValueError(f"{parts.scheme}:// takes no option {', '.join(sorted(unknown))}")
-        is_unix = parts.scheme == "unix"
-        path = unquote(parts.path)
-        database = options.get("db", "" if is_unix else path.strip("/")) or "0"
-        if not database.isdecimal():
-            raise ValueError("what follows the host is no database number")
-        return cls(
-            host=unquote(parts.hostname or "localhost"),
-            port=_port(parts),
-            path=path if is_unix else None,
-            username=unquote(parts.username) if parts.username else options.get("username"),
-            password=unquote(parts.password) if parts.password else options.get("password"),
-            database=int(database),
-            tls=_tls(options) if parts.scheme == "rediss" else None,
-        )
-
-
-def _port(parts: SplitResult) -> int:
-    try:
-        return parts.port or 6379
-    except ValueError:  # whose text may show a password that was written in the wrong place
-        raise ValueError("its port is no number from 1 to 65535") from None
-
-
-def _tls(options: dict[str, str]) -> RedisTls:
-    requirement = options.get("ssl_cert_reqs", "required")
-    if requirement not in ("required", "none"):
-        raise ValueError(f"ssl_cert_reqs={requirement}: expected required or none")
-    is_verified = requirement == "required"
-    checks_hostname = options.get("ssl_check_hostname", "true").lower() not in _FALSE
-    return RedisTls(
-        options.get("ssl_ca_certs"),
-        options.get("ssl_certfile"),
-        options.get("ssl_keyfile"),
-        is_verified,
-        is_verified and checks_hostname,
-    )
-
-
-def is_replaced(error: str) -> bool:
-    """Whether this error of Redis means that another server may answer where this one was found.
-
-    Then the connection must be dropped: it would lead to the old server for ever.
-    """
-    return error.startswith(_REPLACED)
-
 
 @asynccontextmanager
-async def open_redis(url: str, *, timeout_seconds: float, connections_max: int = 4) -> AsyncIterator[Redis]:
-    """A redis-py client that connects when first used, so Redis may be away. `timeout_seconds` bounds each wait."""
-    address = RedisAddress.parse(url)
+async def open_redis(
+    where: str | RedisAddress, *, timeout_seconds: float, connections_max: int = 4
+) -> AsyncIterator[Redis]:
+    """A redis-py client that connects when first used, so Redis may be away. `timeout_seconds` bounds each wait.
+
+    Raises `ConfigError` if `where`, which may be a URL, cannot be read.
+    """
+    address = RedisAddress.parse(where) if isinstance(where, str) else where
 
     async def make() -> Redis:
         pool = BlockingConnectionPool(
@@ -142,10 +43,11 @@ async def open_redis(url: str, *, timeout_seconds: float, connections_max: int =
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             client_name=CLIENT_NAME,
+            driver_info=None,  # nor does it say its own name, which a user of few rights may not
             username=address.username,
             password=address.password,
             db=address.database,
-            **_endpoint(address),
+            **_endpoint(address, timeout_seconds),
         )
         return Redis(connection_pool=pool)
 
@@ -156,24 +58,40 @@ async def open_redis(url: str, *, timeout_seconds: float, connections_max: int =
         await bridge.call_asyncio(client.connection_pool.disconnect)
 
 
-def _endpoint(address: RedisAddress) -> dict[str, Any]:
+def _endpoint(address: RedisAddress, timeout_seconds: float) -> dict[str, Any]:
     """redis-py's words for where to connect."""
     if address.path is not None:
         return {"connection_class": UnixDomainSocketConnection, "path": address.path}
-    endpoint = {"host": address.host, "port": address.port}
+    endpoint: dict[str, Any] = {"host": address.host, "port": address.port}
+    if address.sentinels is not None:
+        endpoint["find"] = partial(bridge.call_trio, find_primary, address, timeout_seconds=timeout_seconds)
     if address.tls is None:
-        return {"connection_class": Connection, **endpoint}
-    tls = address.tls
-    requirement: Literal["required", "none"] = "required" if tls.is_verified else "none"
-    return {
-        "connection_class": SSLConnection,
-        **endpoint,
-        "ssl_ca_certs": tls.ca_file,
-        "ssl_certfile": tls.cert_file,
-        "ssl_keyfile": tls.key_file,
-        "ssl_cert_reqs": requirement,
-        "ssl_check_hostname": tls.has_hostname_checked,
-    }
+        return {"connection_class": _Connection, **endpoint}
+    return {"connection_class": _TlsConnection, "tls": address.tls, **endpoint}
+
+
+class _Connection(Connection):
+    """Asks `find`, if there is one, for host and port each time it connects: the primary may be another one now."""
+
+    def __init__(self, *, find: Callable[[], Awaitable[tuple[str, int]]] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._find = find
+
+    async def _connect(self) -> None:
+        if self._find is not None:
+            self.host, self.port = await self._find()
+        await super()._connect()  # type: ignore[no-untyped-call]
+
+
+class _TlsConnection(_Connection, SSLConnection):
+    """Trusts exactly what the link for streams trusts."""
+
+    def __init__(self, *, tls: RedisTls, **options: Any) -> None:
+        super().__init__(**options)
+        self._tls = tls
+
+    def _connection_arguments(self) -> Mapping[str, Any]:
+        return {"host": self.host, "port": self.port, "ssl": self._tls.context()}
 
 
 async def call_redis(client: Redis, function: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -194,8 +112,8 @@ async def call_redis(client: Redis, function: Callable[..., Awaitable[T]], *args
         return await bridge.call_asyncio(call)
     except (RedisError, OSError, TimeoutError) as error:
         reason = f"Redis: {reason_of(error)}"
-        # these two can only come from connecting: nothing was sent
-        if isinstance(error.__context__, ConnectionRefusedError | FileNotFoundError):
+        # these can only come from connecting: nothing was sent
+        if isinstance(error.__context__, ConnectionRefusedError | FileNotFoundError | Unavailable):
             raise Unavailable(reason) from error
         raise OutcomeUnknown(reason) from error
 

@@ -1,37 +1,28 @@
-"""One connection to Redis on Trio's own sockets, for the streams: every batch of purchases crosses it four times.
+"""The link to Redis on Trio's own sockets, for the streams: every batch of purchases crosses it four times.
 
 redis-py through trio-asyncio costs some 0.5 ms of CPU a call, a multiple of this. The leases, which are renewed about
-once a second, stay with it. hiredis parses and packs. Nothing is ever sent twice: after any failure the connection is
-dropped, because nobody knows which answer would come next on it. It is dropped as well when the server turns out not to
-be the one to ask any more: the next use connects to whoever answers at the address then.
+once a second, stay with it. Nothing is ever sent twice: after any failure the connection is dropped. It is dropped as
+well when the server turns out not to be the one to ask any more: the next use connects to whoever answers at the
+address then, or whom the Sentinels name then.
 """
 
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping
-from typing import Any, TypeAlias, cast
 
 import hiredis
 import trio
-from trio.lowlevel import notify_closing, wait_readable, wait_writable
 
-from flash.errors import OutcomeUnknown, Unavailable, reason_of
-from flash.stores.redis import CLIENT_NAME, RedisAddress, is_replaced
+from flash.errors import OutcomeUnknown, Unavailable
+from flash.stores.redis_address import RedisAddress
+from flash.stores.redis_connection import BROKEN, Answer, RedisConnection, Replaced, connect, why
+from flash.stores.redis_connection import RedisCommand as RedisCommand  # for everybody who sends some
+from flash.stores.sentinel import Sentinels
 
-RedisCommand = tuple[str | bytes | int, ...]
-Answer: TypeAlias = Any  # RESP2: bytes, int, None or a list of these
-
-_READ_BYTES = 65_536
 _PROBE_MS = 10_000
 _BRIEF_CHARACTERS = 100
 _is_id = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}").fullmatch
-_BROKEN = (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError, OSError, hiredis.ProtocolError)
-
-
-class _Replaced(Exception):
-    """The server at the other end of this connection is not the one to ask any more."""
 
 
 class WrongType(OutcomeUnknown):
@@ -45,15 +36,16 @@ class RedisLink:
     """Connects when first used, so Redis may be away. Its users take turns.
 
     `timeout_seconds` bounds waiting for a turn, connecting, and the answers to commands that do not block in Redis.
-    Raises `ConfigError` if `url` cannot be read.
+    Raises `ConfigError` if `where`, which may be a URL, cannot be read.
     """
 
-    def __init__(self, url: str, *, timeout_seconds: float) -> None:
-        self._address = RedisAddress.parse(url)
+    def __init__(self, where: str | RedisAddress, *, timeout_seconds: float) -> None:
+        self._address = RedisAddress.parse(where) if isinstance(where, str) else where
         self._timeout_seconds = timeout_seconds
         self._turn = trio.Lock()
-        self._stream: trio.abc.Stream | None = None
-        self._reader = hiredis.Reader()
+        self._connection: RedisConnection | None = None
+        is_found = self._address.sentinels is not None
+        self._sentinels = Sentinels(self._address, timeout_seconds=timeout_seconds) if is_found else None
         self.connects = 0
         """How many connections were opened, or tried to be."""
 
@@ -74,15 +66,15 @@ class RedisLink:
         except trio.WouldBlock:
             await self._take_turn()
         try:
-            stream = self._stream or await self._connect()
+            connection = self._connection or await self._connect()
             with trio.fail_after(self._timeout_seconds + block_seconds):
-                answers = await self._exchange(stream, commands)
-        except _Replaced as error:
+                answers = await connection.exchange(commands)
+        except Replaced as error:
             await self._drop()
             raise OutcomeUnknown(f"Redis refused: {error}") from error
-        except _BROKEN as error:
+        except BROKEN as error:
             await self._drop()
-            raise OutcomeUnknown(f"Redis did not answer: {reason_of(error)}") from error
+            raise OutcomeUnknown(f"Redis did not answer: {why(error)}") from error
         except BaseException:
             await self._drop()
             raise
@@ -101,102 +93,22 @@ class RedisLink:
         except trio.TooSlowError as error:
             raise Unavailable("Redis is too slow for all who ask it") from error
 
-    async def _exchange(self, stream: trio.abc.Stream, commands: tuple[RedisCommand, ...]) -> list[Answer]:
-        await stream.send_all(b"".join([hiredis.pack_command(cast("Any", command)) for command in commands]))
-        answers: list[Answer] = []
-        while True:
-            try:
-                while (answer := self._reader.gets()) is not False:
-                    if isinstance(answer, hiredis.ReplyError) and is_replaced(str(answer)):
-                        raise _Replaced(str(answer))  # at once, although others may be blocked behind it
-                    answers.append(answer)
-            except TypeError as error:  # a map of RESP3, which nobody has asked for, whose keys are lists
-                raise hiredis.ProtocolError(str(error)) from error
-            if len(answers) == len(commands):
-                return answers
-            data = await stream.receive_some(_READ_BYTES)
-            if not data:
-                raise trio.BrokenResourceError("the connection was closed")
-            self._reader.feed(bytes(data))
-
-    async def _connect(self) -> trio.abc.Stream:
+    async def _connect(self) -> RedisConnection:
         self.connects += 1
         try:
-            with trio.fail_after(self._timeout_seconds):
-                self._reader = hiredis.Reader()
-                self._stream = stream = await _open(self._address)
-                for answer in await self._exchange(stream, _greeting(self._address)):
-                    if isinstance(answer, hiredis.ReplyError):
-                        raise Unavailable(f"Redis refused the connection: {answer}")
-        except (*_BROKEN, _Replaced) as error:
-            raise Unavailable(f"Redis cannot be reached: {reason_of(error)}") from error
-        return stream
+            if self._sentinels is not None:
+                self._connection = await self._sentinels.connect()
+            else:
+                with trio.fail_after(self._timeout_seconds):
+                    self._connection = await connect(self._address)
+        except (*BROKEN, Replaced) as error:
+            raise Unavailable(f"Redis cannot be reached: {why(error)}") from error
+        return self._connection
 
     async def _drop(self) -> None:
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            await trio.aclose_forcefully(stream)
-
-
-async def _open(address: RedisAddress) -> trio.abc.Stream:
-    if address.path is not None:
-        return _bare(await trio.open_unix_socket(address.path))
-    if address.tls is not None:
-        context = address.tls.context()
-        return await trio.open_ssl_over_tcp_stream(address.host, address.port, ssl_context=context)
-    return _bare(await trio.open_tcp_stream(address.host, address.port))
-
-
-class _BareStream(trio.abc.Stream):
-    """A connected socket. Trio's own stream lets every task have a turn before each call, which costs 30 µs a time.
-
-    `receive_some` waits first: an answer is never there yet, and so every exchange still lets the others have a turn.
-    """
-
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        """Raises OSError if the connection is lost."""
-        rest = memoryview(data)
-        while rest:
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                await wait_writable(self._socket)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await wait_writable(self._socket)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Raises OSError if the connection is lost."""
-        while True:
-            await wait_readable(self._socket)
-            try:
-                return self._socket.recv(max_bytes or _READ_BYTES)
-            except BlockingIOError:
-                continue
-
-    async def aclose(self) -> None:
-        notify_closing(self._socket)
-        self._socket.close()
-
-
-def _bare(stream: trio.SocketStream) -> _BareStream:
-    taken = stream.socket
-    connected = socket.socket(taken.family, taken.type, taken.proto, fileno=taken.detach())
-    connected.setblocking(False)
-    return _BareStream(connected)
-
-
-def _greeting(address: RedisAddress) -> tuple[RedisCommand, ...]:
-    """What a new connection says first: who we are and which database we mean."""
-    commands: list[RedisCommand] = []
-    if address.password:
-        commands.append(("AUTH", address.username or "default", address.password))
-    if address.database:
-        commands.append(("SELECT", address.database))
-    return (*commands, ("CLIENT", "SETNAME", CLIENT_NAME))
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.aclose()
 
 
 def refusal(error: str) -> OutcomeUnknown:

@@ -56,6 +56,10 @@ class Crowd:
             for number in range(self.buyers):
                 nursery.start_soon(self._buy, number)
 
+    def close(self) -> None:
+        """Want nothing more: `run` ends as soon as every call that was made is answered."""
+        self._wanted.clear()
+
     async def wait_sold(self, count: int, *, seconds: float = 30.0) -> None:
         """Wait until at least `count` purchases are acknowledged."""
         with trio.move_on_after(seconds):

@@ -7,7 +7,7 @@ import itertools
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from flash.config import postgres_environment
@@ -43,11 +43,16 @@ def running_postgres(**settings: str) -> Iterator[EmbeddedPostgres]:
             server.kill()
 
 
-@contextlib.contextmanager
-def running_valkey(**settings: str) -> Iterator[EmbeddedValkey]:
+def running_valkey(**settings: str) -> contextlib.AbstractContextManager[EmbeddedValkey]:
     """A new, empty Valkey. `settings` are passed to the server."""
+    return running_server(settings)
+
+
+@contextlib.contextmanager
+def running_server(settings: Mapping[str, str], binary: Path | None = None) -> Iterator[EmbeddedValkey]:
+    """The same, or another server that does what Valkey does."""
     with private_directory() as folder:
-        server = EmbeddedValkey(folder, settings=settings)
+        server = EmbeddedValkey(folder, settings=settings, binary=binary)
         try:
             server.start()
             yield server

@@ -18,7 +18,7 @@ from flash.http.cors import origins_of
 from flash.http.listener import listen
 from flash.processes.web_app import tls_of
 from flash.stores.addresses import check_url, may_use_tls
-from flash.stores.redis import RedisAddress
+from flash.stores.redis_address import RedisAddress
 from tests.fuzz.findings import Findings, loud_logs, lucks
 from tests.fuzz.mutation import mutate, mutate_text, odd_number, odd_text
 

@@ -11,7 +11,8 @@ from redis.asyncio import SSLConnection
 from flash import bridge
 from flash.errors import ConfigError, OutcomeUnknown, Unavailable
 from flash.local.embedded import EmbeddedValkey
-from flash.stores.redis import RedisAddress, RedisTls, call_redis, eviction_warning, open_redis, ping
+from flash.stores.redis import call_redis, eviction_warning, open_redis, ping
+from flash.stores.redis_address import RedisAddress, RedisTls, SentinelGroup
 from flash.stores.redis_link import RedisLink
 
 
@@ -48,6 +49,27 @@ def address(**changes: object) -> RedisAddress:
             "rediss://h?ssl_cert_reqs=none",
             address(host="h", tls=RedisTls(is_verified=False, has_hostname_checked=False)),
         ),
+        (
+            "redis+sentinel://u:p%40ss@h1,h2:7000,[::1]:7001/cache/3?sentinel_username=s&sentinel_password=q",
+            address(
+                host="",
+                port=0,
+                username="u",
+                password="p@ss",
+                database=3,
+                sentinels=SentinelGroup("cache", (("h1", 26379), ("h2", 7000), ("::1", 7001)), "s", "q"),
+            ),
+        ),
+        (
+            "rediss+sentinel://h/a%2Fb?ssl_ca_certs=/ca&db=2",
+            address(
+                host="",
+                port=0,
+                database=2,
+                tls=RedisTls("/ca"),
+                sentinels=SentinelGroup("a/b", (("h", 26379),)),
+            ),
+        ),
     ],
 )
 def test_a_url_says_where_redis_is_and_who_we_are(url: str, expected: RedisAddress) -> None:
@@ -60,10 +82,16 @@ def test_a_url_says_where_redis_is_and_who_we_are(url: str, expected: RedisAddre
         ("redis://:s3cret@h:port", "no number from 1 to 65535"),
         ("redis://user:s3cret", "no number from 1 to 65535"),
         ("redis://:s3cret@h:99999", "no number from 1 to 65535"),
-        ("redis://:s3cret@h/three", "'three' is no database number"),
+        ("redis://:s3cret@h/three", "what follows the host is no database number"),
         ("redis://:s3cret@h?socket_timeout=9", "redis:// takes no option socket_timeout"),
         ("redis://:s3cret@h?ssl_ca_certs=/ca", "redis:// takes no option ssl_ca_certs"),
         ("rediss://:s3cret@h?ssl_cert_reqs=optional", "expected required or none"),
+        ("redis://:s3cret@h?sentinel_password=s3cret", "redis:// takes no option sentinel_password"),
+        ("redis+sentinel://:s3cret@h1,h2", "needs the name that Sentinel knows the primary by"),
+        ("redis+sentinel://:s3cret@h1,/cache", "needs the hosts of the Sentinels"),
+        ("redis+sentinel://:s3cret@h1,h2:x/cache", "no number from 1 to 65535"),
+        ("redis+sentinel://:s3cret@h1,h2/cache/three", "is no database number"),
+        ("redis+sentinel://:s3cret@h1/cache?ssl_ca_certs=/ca", "takes no option ssl_ca_certs"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_named_without_its_password(url: str, text: str) -> None:
@@ -82,7 +110,7 @@ async def test_both_clients_are_equally_strict_about_certificates(options: str) 
     async with bridge.open_loop(), open_redis(url, timeout_seconds=1) as client:
         connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         assert isinstance(connection, SSLConnection)
-        theirs = connection.ssl_context.get()
+        theirs = connection._connection_arguments()["ssl"]
     assert (ours.verify_mode, ours.check_hostname) == (theirs.verify_mode, theirs.check_hostname)
     assert ours.verify_mode == (ssl.CERT_NONE if "none" in options else ssl.CERT_REQUIRED)
 

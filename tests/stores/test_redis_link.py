@@ -38,6 +38,7 @@ async def demote(valkey: EmbeddedValkey) -> None:
 async def test_a_demoted_server_loses_the_connection_and_a_read_that_waits_in_it(valkey: EmbeddedValkey) -> None:
     async with a_link(valkey) as writer, a_link(valkey) as reader, a_link(valkey) as operator:
         await writer.execute(("XADD", "s", "*", "f", 1))
+        await reader.execute(("PING",))  # connected, so that its read is sent before it blocks
         told: list[str] = []
 
         async def read() -> None:
@@ -54,8 +55,8 @@ async def test_a_demoted_server_loses_the_connection_and_a_read_that_waits_in_it
         assert "UNBLOCKED" in told[0]
         with pytest.raises(OutcomeUnknown, match="READONLY"):
             await writer.execute(("XADD", "s", "*", "f", 2), ("XREAD", "BLOCK", 60_000, "STREAMS", "s", "$"))
-        assert writer._stream is None, "the next use connects anew"
-        assert reader._stream is None
+        assert writer._connection is None, "the next use connects anew"
+        assert reader._connection is None
         with pytest.raises(OutcomeUnknown, match="READONLY"):
             await write_probe(writer, "probe")
         await operator.execute(("REPLICAOF", "NO", "ONE"))

@@ -14,14 +14,20 @@ from flash.processes.run_as import ourselves
 
 
 class EmbeddedValkey(Store):
-    """A Valkey that stores every write in an append-only file and never evicts, unless `settings` say otherwise."""
+    """A Valkey that stores every write in an append-only file and never evicts.
+
+    `settings` of the server count before ours; `binary` is another server that does the same.
+    """
 
     name = "Valkey"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, *, settings: Mapping[str, str] | None = None, binary: Path | None = None
+    ) -> None:
         super().__init__(data_dir)
-        self._settings = settings or {}
+        self._settings = dict(settings or {})
+        self._binary = binary
         self.socket = datadir.socket_directory(self.data_dir) / "valkey.sock"
 
     @property
@@ -33,7 +39,7 @@ class EmbeddedValkey(Store):
         return self.data_dir / "valkey"
 
     def launch(self) -> None:
-        binary = str(find_valkey())
+        binary = str(self._binary or find_valkey())
         with datadir.explained():
             home = datadir.own_directory(self.home)
             pid_file = home / "valkey.pid"
