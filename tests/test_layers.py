@@ -45,6 +45,7 @@ LAYERS = {
     "flash.actors.gate": 2,
     "flash.actors.admission": 1,
     "flash.actors.fair_shares": 1,
+    "flash.actors.lease_sharing": 1,
     "flash.actors.batch_wait": 1,
     "flash.actors.sale_items": 1,
     "flash.actors.shown_sale": 1,
@@ -87,7 +88,8 @@ IMPORTS = {
     "actors.sold_out_sales": "domain",
     "actors.sale_events": "domain",
     "actors.shown_sale": "actors.sale_items domain sold_feed.messages",
-    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.mailbox actors.sale_items"
+    "actors": "actors.admission actors.batch_wait actors.fair_shares actors.gate actors.lease_sharing actors.mailbox"
+    " actors.sale_items"
     " actors.sale_events actors.shown_sale actors.sold_out_sales sold_feed.messages"
     " codes correlation domain errors inventory metrics.counts telemetry",
     "board": "board.diagnosis board.history board.messages deployment domain errors metrics.counts purchase_rpc stores"
@@ -121,7 +123,14 @@ IMPORTS = {
 PURE = {
     *("correlation", "domain", "errors", "inventory", "codes", "catalog"),
     *("purchase_rpc.messages", "purchase_rpc.payloads"),
-    *("actors.admission", "actors.fair_shares", "actors.batch_wait", "actors.sale_items", "actors.shown_sale"),
+    *(
+        "actors.admission",
+        "actors.fair_shares",
+        "actors.lease_sharing",
+        "actors.batch_wait",
+        "actors.sale_items",
+        "actors.shown_sale",
+    ),
     *("actors.sold_out_sales", "actors.sale_events", "sold_feed.messages"),
     *("board.messages", "board.history", "board.diagnosis"),
     *("metrics.counts", "metrics.families", "metrics.values"),

@@ -3,6 +3,9 @@
 The first of the wanted leases are led at once. Of all others it only holds the lease, which costs a few bytes, and
 leads when something comes for one, until nothing has come for a while. So a thousand quiet sales are one renewal.
 
+Hosts tell each other how many leases they hold, and one that has too many hands some over, quiet ones first: in Redis a
+lease changes its owner without ever being nobody's.
+
 A lease that is led is the `CancelScope` around the leading task. Its deadline lies `margin_seconds` before Redis lets
 go, counted from the moment the lease was asked for, and every renewal moves it. When in doubt, step down. The elector
 never sees a command, and safety does not depend on it: every write is fenced in PostgreSQL.
@@ -13,11 +16,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import trio
 
+from flash.actors.lease_sharing import surplus
+from flash.actors.lease_store import Demand, Lease, LeaseStore
 from flash.errors import FlashError
 
 log = logging.getLogger(__name__)
@@ -28,42 +31,13 @@ IDLE_SECONDS = 30.0
 """A sale that nothing came for in this time is put down, unless it is one of those."""
 _TAKE_MAX = 256
 """Leases that are asked for at a time, so that the first of them are led before the last are taken."""
+_HANDED_OVER_MAX, _SHARE_SECONDS = 64, 1.0
+"""Quiet leases that are handed over at a time, and how long the others have then to tell what they hold."""
 _RELEASE_SECONDS = 1.0
 _RENEW_RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
 """How long this host leaves a lease alone after its leading task has failed."""
 _NAMED_MAX = 3
-
-
-class LeaseStore(Protocol):
-    """Each method returns the keys for which it succeeded, or raises a `FlashError` if Redis gave no answer."""
-
-    async def acquire(self, keys: Sequence[str]) -> list[str]: ...
-    async def renew(self, keys: Sequence[str]) -> list[str]: ...
-    async def release(self, keys: Sequence[str]) -> None: ...
-
-
-class Demand(Protocol):
-    """Tells when somebody wants a lease to be led."""
-
-    async def watch(self, keys: Sequence[str]) -> None:
-        """From now on, have `LeaseElector.lead_now` called once for each of `keys` that something comes for."""
-        ...
-
-    def unwatch(self, keys: Sequence[str]) -> None: ...
-
-    def quiet_seconds(self, key: str) -> float:
-        """For how long nothing has come for `key`, which is led; 0 as long as it is not known."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class _Lease:
-    """One that is ours until `trusted_until` (Trio time). `leading` is the scope of the task that leads, if any."""
-
-    trusted_until: float
-    leading: trio.CancelScope | None = None
-    is_put_down: bool = False
 
 
 class LeaseElector:
@@ -97,7 +71,9 @@ class LeaseElector:
         self._renew_seconds = lease_seconds / 3
         self._led_always = led_always
         self._idle_seconds = idle_seconds
-        self._held: dict[str, _Lease] = {}
+        self._held: dict[str, Lease] = {}
+        self._wanted: Sequence[str] = ()
+        self._shared_at = -math.inf
         self._paused_until: dict[str, float] = {}
         self._woken = trio.Event()
         self._tasks: trio.Nursery | None = None
@@ -134,17 +110,18 @@ class LeaseElector:
                         await self._woken.wait()
         finally:
             self._demand.unwatch(list(self._held))
-            await self._release(list(self._held))
+            await self._leave()
             self._held.clear()
 
     async def _scan(self) -> None:
         """Try for every lease that wants a leader, and let go of those that want none."""
         try:
-            wanted = await self._list_wanted()
+            self._wanted = wanted = await self._list_wanted()
             await self._give_back_unwanted(set(wanted))
             missing = [key for key in wanted if key not in self._held and not self._is_paused(key)]
             for start in range(0, len(missing), _TAKE_MAX):
                 await self._take(missing[start : start + _TAKE_MAX], wanted[: self._led_always])
+            await self._share()
         except FlashError as error:
             log.warning("cannot look for leases: %s", error)
             return
@@ -156,7 +133,7 @@ class LeaseElector:
         # Shielded: nobody would release a lease that was acquired but not noted here.
         with trio.CancelScope(shield=True):
             acquired = await self._leases.acquire(keys)
-        self._held.update((key, _Lease(asked_at + self._trusted_seconds)) for key in acquired)
+        self._held.update((key, Lease(asked_at + self._trusted_seconds)) for key in acquired)
         self._lead_first(first)
         if quiet := [key for key in acquired if self._is_quiet(key)]:
             await self._demand.watch(quiet)
@@ -176,7 +153,35 @@ class LeaseElector:
             if lease.leading is None or key in first or self._demand.quiet_seconds(key) < self._idle_seconds:
                 continue
             lease.is_put_down = True
-            lease.leading.cancel()
+            lease.end()
+
+    async def _share(self) -> None:
+        """Tell the others what we hold, and hand some over if that is more than our share."""
+        counts = await self._leases.report(len(self._held))
+        if trio.current_time() < self._shared_at + _SHARE_SECONDS:
+            return
+        for host, number in surplus(counts, self._leases.name, _HANDED_OVER_MAX).items():
+            self._shared_at = trio.current_time()
+            await self._hand_over(number, host)
+
+    async def _hand_over(self, number: int, host: str) -> None:
+        """Quiet ones, of the oldest sales, which we took last. If there are none, one that is led, after its end."""
+        oldest_first = list(reversed(self._held))
+        if quiet := [key for key in oldest_first if self._is_quiet(key)][:number]:
+            self._forget(quiet)
+            await self._give(quiet, host)
+        elif led := [lease for lease in map(self._held.__getitem__, oldest_first) if lease.leading and not lease.heir]:
+            led[0].heir = host
+            led[0].end()
+
+    async def _give(self, keys: Sequence[str], host: str) -> None:
+        """Shielded, so that the new owner hears of them, and bounded. Should that fail, the next scan finds out."""
+        with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+            try:
+                await self._leases.hand_over(keys, host)
+                await self._on_release()
+            except FlashError as error:
+                log.warning("could not hand over %d leases: %s", len(keys), error)
 
     async def _give_back_unwanted(self, wanted: Collection[str]) -> None:
         if unwanted := [key for key in self._held if key not in wanted and self._is_quiet(key)]:
@@ -212,7 +217,7 @@ class LeaseElector:
             still = {key: lease for key, lease in asked.items() if self._held.get(key) is lease}
             self._trust(still, renewed, asked_at + self._trusted_seconds)
 
-    def _trust(self, leases: dict[str, _Lease], renewed: Collection[str], until: float) -> None:
+    def _trust(self, leases: dict[str, Lease], renewed: Collection[str], until: float) -> None:
         """Those of `leases` that were renewed are ours `until` then; the others are lost."""
         for key, lease in leases.items():
             if key in renewed:
@@ -224,22 +229,22 @@ class LeaseElector:
             log.warning("lost %d leases: %s", len(lost), ", ".join(lost[:_NAMED_MAX]))
         for key in lost:
             leases[key].trusted_until = -math.inf
-            if (leading := leases[key].leading) is not None:
-                leading.cancel()
+            leases[key].end()
         self._forget([key for key in lost if leases[key].leading is None])
 
-    def _start(self, key: str, lease: _Lease) -> None:
+    def _start(self, key: str, lease: Lease) -> None:
         assert self._tasks is not None
         self._demand.unwatch([key])
         lease.leading, lease.is_put_down = trio.CancelScope(deadline=lease.trusted_until), False
         self._tasks.start_soon(self._lead_within, key, lease, lease.leading)
 
-    async def _lead_within(self, key: str, lease: _Lease, trust: trio.CancelScope) -> None:
+    async def _lead_within(self, key: str, lease: Lease, trust: trio.CancelScope) -> None:
         is_kept = False
         try:
             with trust:
                 await self._lead(key)
-            is_kept = lease.trusted_until > trio.current_time() and (lease.is_put_down or not trust.cancelled_caught)
+            is_ours = lease.trusted_until > trio.current_time()
+            is_kept = is_ours and (lease.is_put_down or lease.heir is not None or not trust.cancelled_caught)
             if not is_kept:
                 log.warning("stopped leading %s: we may no longer hold its lease", key)
         except FlashError as error:
@@ -252,14 +257,26 @@ class LeaseElector:
             if trio.current_effective_deadline() > -math.inf:  # else this host stops, and `run` releases all at once
                 await self._after_leading(key, lease, is_kept)
 
-    async def _after_leading(self, key: str, lease: _Lease, is_kept: bool) -> None:
-        if is_kept:
+    async def _after_leading(self, key: str, lease: Lease, is_kept: bool) -> None:
+        if is_kept and lease.heir is not None:
+            await self._give([key], lease.heir)
+            del self._held[key]
+        elif is_kept:
             lease.leading = None
             await self._demand.watch([key])
         else:
             # in this order: a scan in between would acquire it with our token, only for it to be released here
             await self._release([key])
             del self._held[key]
+
+    async def _leave(self) -> None:
+        """Give back everything, also what was handed over to us and we have not seen yet."""
+        with trio.move_on_after(_RELEASE_SECONDS, shield=True):
+            try:
+                await self._leases.leave()
+            except FlashError as error:
+                log.warning("could not say goodbye to the other hosts: %s", error)
+        await self._release(list({**self._held, **dict.fromkeys(self._wanted)}))
 
     def _pause(self, key: str) -> None:
         self._paused_until[key] = trio.current_time() + _PAUSE_SECONDS

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -48,6 +49,42 @@ return done
 """
 
 
+# The hosts that live stand in one hash: until when by Redis's clock, in milliseconds, and how many leases they hold.
+_REPORT = """
+if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
+local time, living = redis.call('TIME'), {}
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %d', now + ARGV[2], ARGV[3]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local told = redis.call('HGETALL', KEYS[1])
+for n = 1, #told, 2 do
+    local ends, count = string.match(told[n + 1], '^(%d+) (%d+)$')
+    if ends and tonumber(ends) > now then
+        table.insert(living, told[n])
+        table.insert(living, tonumber(count))
+    else
+        redis.call('HDEL', KEYS[1], told[n])
+    end
+end
+return living
+"""
+_LEAVE = "return redis.pcall('HDEL', KEYS[1], ARGV[1]) == 1 and 1 or 0"
+# Its first key is the hash of the hosts, the others are leases.
+_HAND_OVER = """
+local done, time, entry = {}, redis.call('TIME'), redis.pcall('HGET', KEYS[1], ARGV[3])
+local ends = type(entry) == 'string' and tonumber(string.match(entry, '^(%d+) ')) or 0
+local lives = ends > time[1] * 1000 + math.floor(time[2] / 1000)
+for n = 2, #KEYS do
+    done[n - 1] = 0
+    if lives and redis.pcall('GET', KEYS[n]) == ARGV[1] then
+        redis.call('SET', KEYS[n], ARGV[3], 'PX', ARGV[2])
+        done[n - 1] = 1
+    end
+end
+return done
+"""
+
+
 class Leases:
     """The leases of one process. A call is one round trip however many keys it names.
 
@@ -60,7 +97,8 @@ class Leases:
         self._deployment = deployment
         self._client = client
         self._milliseconds = int(lease_seconds * 1000)
-        self._token = secrets.token_hex(16)
+        self.name = self._token = secrets.token_hex(16)
+        self._hosts_key = deployment.key("hosts")
 
     async def acquire(self, keys: Sequence[str]) -> list[str]:
         """Those of `keys` that are ours now, taken or kept, for `lease_seconds` from when this was called."""
@@ -73,6 +111,29 @@ class Leases:
     async def release(self, keys: Sequence[str]) -> None:
         """Give up those of `keys` that are ours; the others are left alone."""
         await self._for_each(_RELEASE, keys)
+
+    async def report(self, held: int) -> dict[str, int]:
+        """Tell that this process lives, for as long as a lease, and holds `held` leases.
+
+        How many each living process holds, by the name that `hand_over` knows it by.
+        """
+        told = await self._call(_REPORT, self._hosts_key, self._token, self._milliseconds, held)
+        return {name.decode(): count for name, count in zip(told[::2], told[1::2], strict=True)}
+
+    async def leave(self) -> None:
+        """Nothing is handed over to this process from now on."""
+        await self._call(_LEAVE, self._hosts_key, self._token)
+
+    async def hand_over(self, keys: Sequence[str], host: str) -> list[str]:
+        """Those of `keys` that were ours and are `host`'s now, which lives. They were nobody's at no time."""
+        named = [self._deployment.key(key) for key in keys]
+        args = self._token, self._milliseconds, host
+        done = await self._call(_HAND_OVER, self._hosts_key, *named, *args, keys=1 + len(named))
+        return [key for key, is_done in zip(keys, done, strict=True) if is_done]
+
+    async def _call(self, script: str, *args: str | int, keys: int = 1) -> list[Any]:
+        answer: list[Any] = await call_redis(self._client, self._client.eval, script, keys, *args)
+        return answer
 
     async def _for_each(self, script: str, keys: Sequence[str], *args: int) -> list[str]:
         async def run_scripts() -> list[list[int]]:

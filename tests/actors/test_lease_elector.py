@@ -54,12 +54,14 @@ class Host:
         self.leading: set[str] = set()
         self.error: Exception | None = None
         self.wanted = wanted
+        self.tells: list[Host] = []
+        """Whom it tells when there is something to take."""
         self.elector = LeaseElector(
             self.leases,
             self.doorbell,
             list_wanted=self._list_wanted,
             lead=self._lead,
-            on_release=trio.lowlevel.checkpoint,
+            on_release=self._on_release,
             lease_seconds=TTL,
             margin_seconds=MARGIN,
             led_always=led_always,
@@ -69,6 +71,11 @@ class Host:
     async def _list_wanted(self) -> Sequence[str]:
         await trio.lowlevel.checkpoint()
         return self.wanted
+
+    async def _on_release(self) -> None:
+        await trio.lowlevel.checkpoint()
+        for host in self.tells:
+            host.elector.wake_up()
 
     def ring(self, key: str) -> None:
         """Something has come for `key`."""
@@ -394,3 +401,66 @@ async def test_what_fails_to_be_led_is_watched_again_by_whoever_takes_it(mock_cl
         host.error = None
         await advance(mock_clock, 2)
         assert host.doorbell.watched == {"old"}
+
+
+async def test_a_host_that_joins_gets_its_share_of_quiet_leases_and_nobody_is_ever_without_one(
+    mock_clock: MockClock,
+) -> None:
+    wanted = [str(number) for number in range(300)]
+    table = LeaseTable()
+    first, second = (Host(table, name, [], wanted, led_always=4) for name in "ab")
+    first.tells, second.tells = [second], [first]
+    async with running(first):
+        assert len(first.elector.held) == 300
+        async with running(second):
+            for _ in range(100):
+                await advance(mock_clock, 0.1)
+                assert all(table.owner(key) for key in wanted)
+            assert sorted([len(first.elector.held), len(second.elector.held)])[0] >= 135
+            assert first.doorbell.watched | first.leading == set(first.elector.held)
+            assert second.doorbell.watched | second.leading == set(second.elector.held)
+            assert not set(first.elector.held) & set(second.elector.held)
+            assert first.leading == {"0", "1", "2", "3"}, "those that are led stay as long as others will do"
+            moves = len(first.log) + len(second.log)
+            await advance(mock_clock, 20)
+            assert len(first.log) + len(second.log) == moves, "they have come to rest"
+        await advance(mock_clock, 0.1)
+        assert len(first.elector.held) == 300, "the other has given back everything"
+
+
+async def test_leases_that_are_led_are_handed_over_one_by_one_when_there_are_no_others(mock_clock: MockClock) -> None:
+    wanted = [str(number) for number in range(8)]
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
+    first, second = (Host(table, name, log, wanted) for name in "ab")
+    first.tells, second.tells = [second], [first]
+    async with running(first), running(second):
+        await advance(mock_clock, 20)
+        assert (len(first.leading), len(second.leading)) == (5, 3)
+        ends = [at for at, name, what in log if (name, what) == ("a", "ends")]
+        assert all(later - earlier >= 0.9 for earlier, later in pairwise(ends))
+        begins = [at for at, name, what in log if (name, what) == ("b", "begins")]
+        assert [round(b - a, 2) for a, b in zip(ends, begins, strict=True)] == [0, 0, 0]
+
+
+async def test_a_lease_handed_over_to_a_host_that_just_stops_is_not_lost(mock_clock: MockClock) -> None:
+    wanted = [str(number) for number in range(20)]
+    table = LeaseTable()
+    first, second = (Host(table, name, [], wanted, led_always=1) for name in "ab")
+    first.tells = []  # so that the other does not hear of what it is given
+
+    async def stop_other(name: str, _args: tuple[object, ...]) -> None:
+        if name == "hand_over":
+            stopping.cancel_scope.cancel()
+
+    first.leases.faults.on_after = stop_other
+    async with running(first):
+        async with trio.open_nursery() as stopping:
+            stopping.start_soon(second.elector.run)
+            await advance(mock_clock, 3)
+        first.leases.faults.on_after = _nothing
+        await advance(mock_clock, 1.1)
+        assert len(first.elector.held) == 20
+
+
+async def _nothing(_name: str, _args: tuple[object, ...]) -> None:
+    pass

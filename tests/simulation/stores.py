@@ -163,6 +163,7 @@ class Leases:
         self._host, self._stores = host, stores
         self._twin = LeasesTwin(stores.redis.leases, host.name, LEASE_SECONDS)
         self._twin.faults = AtOnce()
+        self.name = self._twin.name
 
     async def _call(self, perform: Callable[[], Awaitable[T]]) -> T:
         async def unless_replica() -> T:
@@ -189,3 +190,12 @@ class Leases:
             self._stores.redis.seen.released(self._host.name, keys)
 
         await self._call(release)
+
+    async def report(self, held: int) -> dict[str, int]:
+        return await self._call(partial(self._twin.report, held))
+
+    async def leave(self) -> None:
+        await self._call(self._twin.leave)
+
+    async def hand_over(self, keys: Sequence[str], host: str) -> list[str]:
+        return await self._call(partial(self._twin.hand_over, keys, host))

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from flash import bridge
-from flash.actors.lease_elector import LeaseStore
+from flash.actors.lease_store import LeaseStore
 from flash.errors import OutcomeUnknown
 from flash.local.embedded import EmbeddedValkey
 from flash.stores import leases as store

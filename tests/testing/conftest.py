@@ -13,7 +13,7 @@ import pytest
 
 from flash import bridge
 from flash.actors.inventory import StoredPurchases, TermStore
-from flash.actors.lease_elector import LeaseStore
+from flash.actors.lease_store import LeaseStore
 from flash.actors.purchase_router import UnsoldSales
 from flash.actors.sale_scheduler import ScheduleStore
 from flash.api.control import PauseStore

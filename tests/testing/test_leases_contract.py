@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from flash.actors.lease_elector import LeaseStore
+from flash.actors.lease_store import LeaseStore
 from tests.testing.conftest import OpenLeases
 
 LONG, SHORT = 30.0, 0.3
@@ -81,3 +81,49 @@ async def test_a_call_without_keys_returns_nothing(open_leases: OpenLeases) -> N
         assert await one.acquire([]) == []
         assert await one.renew([]) == []
         await one.release([])
+
+
+async def test_hosts_hear_how_many_leases_each_living_one_holds(open_leases: OpenLeases) -> None:
+    async with open_leases(LONG) as new_host:
+        one, other, silent = new_host(), new_host(), new_host()
+        assert await one.report(3) == {one.name: 3}
+        assert await other.report(0) == {one.name: 3, other.name: 0}
+        assert await one.report(4) == {one.name: 4, other.name: 0}
+        assert silent.name not in await other.report(1)
+        await one.leave()
+        assert await other.report(1) == {other.name: 1}
+        await one.leave()
+
+
+async def test_a_host_that_is_not_heard_from_does_not_count(open_leases: OpenLeases) -> None:
+    async with open_leases(SHORT) as new_host:
+        one, other = new_host(), new_host()
+        await one.report(3)
+        with trio.fail_after(5):
+            while await other.report(0) != {other.name: 0}:  # noqa: ASYNC110 nobody tells us
+                await trio.sleep(0.01)
+        await other.acquire(["a"])
+        assert await other.hand_over(["a"], one.name) == []
+
+
+async def test_a_lease_that_is_handed_over_is_never_nobodys(open_leases: OpenLeases) -> None:
+    async with open_leases(LONG) as new_host:
+        one, other, third = new_host(), new_host(), new_host()
+        await other.report(0)
+        await one.acquire(["a", "b"])
+        await third.acquire(["c"])
+        assert await one.hand_over(["a", "c", "nobody's"], other.name) == ["a"]
+        assert await third.acquire(["a"]) == []
+        assert await one.renew(["a", "b"]) == ["b"]
+        assert await other.renew(["a", "c", "nobody's"]) == ["a"]
+
+
+async def test_nothing_is_handed_over_to_a_host_that_has_left_or_was_never_there(open_leases: OpenLeases) -> None:
+    async with open_leases(LONG) as new_host:
+        one, other = new_host(), new_host()
+        await one.acquire(["a"])
+        assert await one.hand_over(["a"], other.name) == []
+        await other.report(0)
+        await other.leave()
+        assert await one.hand_over(["a"], other.name) == []
+        assert await one.renew(["a"]) == ["a"]

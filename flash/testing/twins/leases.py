@@ -14,6 +14,8 @@ class LeaseTable:
 
     def __init__(self) -> None:
         self.held: dict[str, tuple[str, float]] = {}
+        self.hosts: dict[str, tuple[int, float]] = {}
+        """How many leases each host says that it holds, and until when it counts as living."""
 
     def owner(self, key: str) -> str | None:
         """The token of whoever holds `key` now."""
@@ -26,6 +28,7 @@ class LeasesTwin:
 
     def __init__(self, table: LeaseTable, token: str, lease_seconds: float) -> None:
         self.faults = Faults()
+        self.name = token
         self._table = table
         self._token = token
         self._lease_seconds = lease_seconds
@@ -49,6 +52,28 @@ class LeasesTwin:
         for key in self._ours(keys):
             del self._table.held[key]
         await self.faults.after("release", keys)
+
+    async def report(self, held: int) -> dict[str, int]:
+        await self.faults.before("report", held)
+        now = trio.current_time()
+        self._table.hosts[self.name] = held, now + self._lease_seconds
+        living = {name: count for name, (count, until) in self._table.hosts.items() if until > now}
+        await self.faults.after("report", held)
+        return living
+
+    async def leave(self) -> None:
+        await self.faults.before("leave")
+        self._table.hosts.pop(self.name, None)
+        await self.faults.after("leave")
+
+    async def hand_over(self, keys: Sequence[str], host: str) -> list[str]:
+        await self.faults.before("hand_over", keys, host)
+        _, lives_until = self._table.hosts.get(host, (0, 0.0))
+        handed = self._ours(keys) if lives_until > trio.current_time() else []
+        until = trio.current_time() + self._lease_seconds
+        self._table.held.update((key, (host, until)) for key in handed)
+        await self.faults.after("hand_over", keys, host)
+        return handed
 
     def _ours(self, keys: Sequence[str]) -> list[str]:
         return [key for key in keys if self._table.owner(key) == self._token]
