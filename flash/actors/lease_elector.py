@@ -121,12 +121,15 @@ class LeaseElector:
             missing = [key for key in wanted if key not in self._held and not self._is_paused(key)]
             for start in range(0, len(missing), _TAKE_MAX):
                 await self._take(missing[start : start + _TAKE_MAX], wanted[: self._led_always])
-            await self._share()
         except FlashError as error:
             log.warning("cannot look for leases: %s", error)
             return
         self._lead_first(wanted[: self._led_always])
         self._put_down_idle(wanted[: self._led_always])
+        try:
+            await self._share()  # at last: who cannot share leads all the same
+        except FlashError as error:
+            log.warning("cannot share leases with other hosts: %s", error)
 
     async def _take(self, keys: Sequence[str], first: Sequence[str]) -> None:
         asked_at = trio.current_time()

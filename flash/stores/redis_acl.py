@@ -9,7 +9,7 @@ from flash.stores.redis_address import RedisAddress
 
 COMMANDS = (
     *("client|setname", "config|get", "ping", "time"),
-    *("del", "eval", "get", "mget", "pexpire", "pttl", "rename", "set", "type"),
+    *("del", "eval", "get", "hdel", "hget", "hgetall", "hset", "mget", "pexpire", "pttl", "rename", "set", "type"),
     *("xadd", "xdel", "xinfo|stream", "xrange", "xread", "xtrim"),
 )
 """Those in scripts included. AUTH needs no permission."""
