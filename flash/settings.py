@@ -116,6 +116,8 @@ def secret(variable: str, parse: Callable[[str], Any], expected: str, help: str)
     return setting(variable, parse, expected, None, help, may_be_in_file=True, is_secret=True)
 
 
+_HOSTS = re.compile(r"([^:/?#]*|\[[^]/?#]*\])(:\d{1,5})?(,([^:/?#]*|\[[^]/?#]*\])(:\d{1,5})?)*([/?#]|$)")
+"""What names hosts and their ports, and no user: `a:5432,b`, `[::1]:6379`."""
 _SECRET_PARAMETER = re.compile(r"((?:^|[?&\s])\w*(?:pass|secret|token)\w*=)[^&\s#]*", re.IGNORECASE)
 
 
@@ -125,7 +127,11 @@ def mask(text: str) -> str:
     scheme, slashes, rest = text.partition("//") if "//" in text else ("", "", text)
     credentials, at, address = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
-    return f"{scheme}{slashes}{user}:{_HIDDEN}@{address}" if at and colon else text
+    if at and colon:
+        return f"{scheme}{slashes}{user}:{_HIDDEN}@{address}"
+    if slashes and not at and not _HOSTS.match(rest):  # its @ may have been lost: what follows a colon is a password
+        return f"{scheme}{slashes}{rest.partition(':')[0]}:{_HIDDEN}" if ":" in rest else text
+    return text
 
 
 def whole(variable: str, default: int, low: int, high: int, help: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from flash.config import Config, environment
 from flash.errors import ConfigError
 from flash.local.procfile import process_environment
-from flash.settings import UNSET, Setting, WrongSetting, secret, text
+from flash.settings import UNSET, Setting, WrongSetting, mask, secret, text
 
 URL = "postgresql://flash:hunter2@db/flash"
 TOKEN = Setting("FLASH_TOKEN", text, "a token", "who may look", may_be_in_file=True, is_secret=True)
@@ -82,6 +82,21 @@ def test_nothing_of_a_secret_is_shown_and_of_a_url_all_but_its_password() -> Non
     assert {name: shown for name, shown, _ in Config(database_url=URL).lines()}["DATABASE_URL"] == (
         "postgresql://flash:***@db/flash"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:hunter2@a:5432,b/d", "postgresql://u:***@a:5432,b/d"),
+        ("redis://u:hunter2[::1]:6379/1", "redis://u:***"),
+        ("redis://u:hunter2host/1", "redis://u:***"),
+        ("redis://:hunter2", "redis://:***"),
+        ("redis://a:6379,[::1]:6379,b/name/0", "redis://a:6379,[::1]:6379,b/name/0"),
+        ("postgresql:///flash?host=/run:1", "postgresql:///flash?host=/run:1"),
+    ],
+)
+def test_a_password_is_hidden_in_a_url_that_has_lost_its_at_too(url: str, shown: str) -> None:
+    assert mask(url) == shown
 
 
 def test_a_wrong_secret_is_not_repeated() -> None:

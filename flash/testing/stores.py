@@ -33,9 +33,12 @@ def private_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def running_postgres(**settings: str) -> Iterator[EmbeddedPostgres]:
-    """A new PostgreSQL whose database `flash` is empty. `settings` are passed to the server."""
+    """A new PostgreSQL whose database `flash` is empty. `settings` are passed to the server.
+
+    Its shared memory lies with its data: it is killed in the end, and would leave a megabyte in /dev/shm each time.
+    """
     with private_directory() as folder:
-        server = EmbeddedPostgres(folder, settings=settings)
+        server = EmbeddedPostgres(folder, settings={"dynamic_shared_memory_type": "mmap", **settings})
         try:
             server.start()
             yield server

@@ -17,6 +17,7 @@ KEPT_REDIS = [
 KEPT_ENVIRONMENT = [
     *(2, 28, 38, 51),  # FLASH_HOST that is no name of a host was a traceback
     21,  # REDIS_URL without its slashes was shown with its password
+    20466,  # a URL that had lost its @ was shown with its password
     *(97, 147, 203),  # a port or an option that asyncpg cannot read ended the process with a traceback that showed it
 ]
 
