@@ -138,8 +138,9 @@ class SalesView:
         rotates_at = trio.current_time() + ROTATION_SECONDS
         while True:
             await trio.sleep(DOUBT_SECONDS)
-            with trio.move_on_after(REFRESH_SECONDS - DOUBT_SECONDS):
-                await self._doubted.wait()
+            if self._has_sales.is_set():  # else the first one is about to be made, and everybody waits for it
+                with trio.move_on_after(REFRESH_SECONDS - DOUBT_SECONDS):
+                    await self._doubted.wait()
             if trio.current_time() >= rotates_at:
                 rotates_at = trio.current_time() + ROTATION_SECONDS
                 self._doubt_next()
