@@ -66,7 +66,9 @@ def left_out(options: Options) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("scripts/drill", description=DESCRIPTION, epilog=_epilog(), formatter_class=raw)
+    parser = argparse.ArgumentParser(
+        "scripts/drill", description=DESCRIPTION, epilog=_epilog(), formatter_class=raw, allow_abbrev=False
+    )
     add = parser.add_argument
     add("--faults", type=_faults, default=_faults("all"), metavar="F,F…", help="names or groups, NAME:3 thrice (all)")
     add("--seed", type=_number(int, 0, 2**63), default=random.randrange(10**6), metavar="N", help="what comes when")

@@ -1,6 +1,6 @@
 """Sentinel fails over, again and again, to a replica that lacks the last second, while buyers buy; then it is judged.
 
-    python -m drill.redis_failover --times 10
+    scripts/redis-failover --times 10
 
 It starts its own PostgreSQL, two servers, three Sentinels, two web and two inventory processes, and ends all of them.
 Each time the replica is cut off, the primary sells on for a second and is killed, and Sentinel promotes the replica.
@@ -103,7 +103,9 @@ async def fail_over_while_buying(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser("python -m drill.redis_failover", description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        "scripts/redis-failover", description=(__doc__ or "").split("\n\n")[0], allow_abbrev=False
+    )
     parser.add_argument("--times", type=int, choices=range(1, 101), default=10, metavar="N", help="fail-overs (10)")
     parser.add_argument("--server", type=Path, metavar="FILE", help="another redis-server or valkey-server to try")
     options = parser.parse_args()

@@ -84,7 +84,7 @@ async def _drill(site: Site, crowd: Crowd, options: Options, command: str, tell:
     )
     record.checks = {
         **judge(record, crowd, stored, commits),
-        f"wrong at one of {sampler.taken} moments": sampler.wrong,
+        f"wrong at any of {sampler.taken} moments": sampler.wrong,
         "ended by itself": died,
         "stopped badly": stopped_badly,
         "calls never answered": unfinished,

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from flash.config import settings
+from flash.metrics import families
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?://|#)([^)#\s]+)")
+ANCHORED = re.compile(r"\]\((?!https?://)([^)#\s]*)#([^)\s]+)\)")
+HEADING = re.compile(r"(?m)^#+ (.+)$")
+CODE = re.compile(r"(?ms)^ *```.*?^ *```$")
 RECORDS = ROOT / "docs" / "decisions"
 
 # Named in a document, and no setting of the service: examples, shortened names, and what has gone.
@@ -24,6 +28,26 @@ NO_SETTINGS = {"FLASH_WEB_PORT", "FLASH_DATABASE_CONNECTIONS_MAX"}
 def test_a_link_leads_to_a_file(document: Path) -> None:
     missing = [link for link in LINK.findall(document.read_text()) if not (document.parent / link).exists()]
     assert missing == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_an_anchor_leads_to_a_heading(document: Path) -> None:
+    links = [found for found in ANCHORED.findall(document.read_text()) if not found[0] or found[0].endswith(".md")]
+    lost = [link for link in links if link[1] not in anchors(document.parent / link[0] if link[0] else document)]
+    assert lost == []
+
+
+def anchors(file: Path) -> set[str]:
+    """As the sites that show these files make them from headings."""
+    headings = HEADING.findall(CODE.sub("", file.read_text()))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_names_counters_that_there_are(document: Path) -> None:
+    known = set(re.findall(r"\bflash_\w+", Path(families.__file__).read_text()))
+    named = set(re.findall(r"\bflash_\w+_total\b", document.read_text()))
+    assert named - known == set()
 
 
 @pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md", "docs/operations.md", "docs/scaling.md"])

@@ -18,7 +18,7 @@ the costs measured by scripts/bench and the service's own rules of admission. No
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("scripts/hour", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser("scripts/hour", description=_DESCRIPTION, allow_abbrev=False)
     defaults = Size()
     for field in fields(Size):
         default = getattr(defaults, field.name)
@@ -27,12 +27,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     chosen = vars(parser.parse_args(arguments))
     size = Size(**{field.name: chosen[field.name] for field in fields(Size)})
-    if min(size.buyers, size.stock, size.web_hosts, size.web_cores, size.postgres_cores) < 1:
-        parser.error("there is at least one of everything")
+    for name in ("buyers", "stock", "web_hosts", "web_cores", "postgres_cores"):
+        if getattr(size, name) < 1:
+            parser.error(f"--{name.replace('_', '-')}: expected 1 or more")
     hour = Hour(size, Costs(log_bytes_second=chosen["log_mb"] * 1e6), chosen["seed"])
     begun = time.monotonic()
     hour.run()
-    sys.stdout.write(report(hour) + f"\n({hour.clock.now:.1f} s in {time.monotonic() - begun:.0f} s)\n")
+    sys.stdout.write(report(hour) + f"\n({hour.clock.now:.1f} s of the model in {time.monotonic() - begun:.0f} s)\n")
     return 0
 
 
@@ -51,7 +52,7 @@ def report(hour: Hour) -> str:
         lines.append(f"{what}: p50 {_rank(latencies, 0.5) * 1e3:,.0f} ms, p99 {_rank(latencies, 0.99) * 1e3:,.0f} ms")
     lines.append("")
     lines += [f"{count:>12,}  {answer}" for answer, count in sorted(hour.answers.items())]
-    lines += ["", "            busy s   of its time   longest wait s   until s"]
+    lines += ["", "            busy s   of its time   longest wait s   busy until s"]
     parts: list[tuple[str, float, Cores | Log]] = [
         ("web", sum(web.core.busy for web in webs) / len(webs), webs[0].core),
         ("PostgreSQL", hour.postgres.cores.busy / size.postgres_cores, hour.postgres.cores),
@@ -61,7 +62,7 @@ def report(hour: Hour) -> str:
     ]
     for name, busy, part in parts:
         lines.append(
-            f"{name:<12}{busy:>6.2f}{busy / (part.last or 1):>13.0%}{part.waited_max:>17.2f}{part.last:>10.2f}"
+            f"{name:<12}{busy:>6.2f}{busy / (part.last or 1):>13.0%}{part.waited_max:>17.2f}{part.last:>15.2f}"
         )
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """What a frame costs the page while the storefront scrolls, beside another commit: a command, not a test.
 
-    python -m tests.browser.scrolling http://localhost:8080 --against HEAD~1
+    .venv/bin/python -m tests.browser.scrolling http://localhost:8080 --against HEAD~1
 
 Chromium draws the pages of this checkout and of that commit in turn, all from the same running shop. Counted is the CPU
 time of the page's main thread in each frame, times --slower, since frames that come late would tell of this machine's

@@ -1,6 +1,6 @@
 """Sentinel replaces the primary by a replica that lacks the last second: purchases resume, and nothing is lost.
 
-`python -m drill.redis_failover` does the same ten times.
+`scripts/redis-failover` does the same ten times.
 """
 
 from __future__ import annotations

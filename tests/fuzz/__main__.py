@@ -22,7 +22,7 @@ _SHOWN_FAILURES = 5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0, or 1 if an input got no defined answer."""
-    parser = argparse.ArgumentParser("scripts/fuzz", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser("scripts/fuzz", description=__doc__.partition("\n")[0], allow_abbrev=False)
     parser.add_argument("--target", choices=TARGETS, action="append", help="may be repeated (default: all)")
     parser.add_argument("--inputs", type=int, default=10_000, help=f"of each target, {BURST} a seed (default 10000)")
     parser.add_argument("--seed", type=int, default=0, help="the first one (default 0)")

@@ -1,6 +1,6 @@
 """Many runs: over seeds, in several processes; and what failed, made as small as it gets.
 
-scripts/simulate --seeds 10000 --from 0
+scripts/simulate --seeds 10000 --from 0, or --seed 1234 for that one alone
 """
 
 from __future__ import annotations
@@ -58,12 +58,17 @@ def explain(report: Report) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 0, or 1 if a seed failed."""
     parser = argparse.ArgumentParser(
-        "scripts/simulate", description="Run whole clusters in virtual time, with faults that follow from a seed."
+        "scripts/simulate",
+        description="Run whole clusters in virtual time, with faults that follow from a seed.",
+        allow_abbrev=False,
     )
     parser.add_argument("--seeds", type=int, default=2_000, help="how many (default 2000)")
     parser.add_argument("--from", dest="first", type=int, default=0, help="the first one (default 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="this one alone, as one that has failed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: one for each core)")
     options = parser.parse_args(arguments)
+    if options.seed is not None:
+        options.first, options.seeds = options.seed, 1
     began = time.monotonic()
     last = options.first + options.seeds
     pieces = [range(begin, min(begin + _PIECE, last)) for begin in range(options.first, last, _PIECE)]
@@ -76,7 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stderr.write(f"\r{min(done * _PIECE, options.seeds)} of {options.seeds} seeds")
     for text, count in sorted(coverage.items()):
         _say(f"{count:10,}  {text}")
-    _say(f"{options.seeds:,} seeds from {options.first} in {time.monotonic() - began:.0f} s: {len(failed)} failed")
+    what = f"seed {options.first}" if options.seeds == 1 else f"{options.seeds:,} seeds from {options.first}"
+    _say(f"{what} in {time.monotonic() - began:.0f} s: {len(failed)} failed")
     for plan in failed[:3]:
         _say("\n" + explain(run_plan(shrink(plan))))
     if len(failed) > 3:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.simulation.mutants import planted
 from tests.simulation.plan import plan_of
-from tests.simulation.seeds import explain, run_seeds, shrink
+from tests.simulation.seeds import explain, main, run_seeds, shrink
 from tests.simulation.world import run_plan
 
 SEEDS = 2_000
@@ -60,3 +60,8 @@ def test_a_failure_is_made_smaller_and_shows_what_happened() -> None:
     assert not plan.faults, "it needs none"
     assert "is over the limit" in explain(report)
     assert "is sold to" in explain(report)
+
+
+def test_a_seed_that_failed_is_run_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seed", "1234", "--jobs", "1"]) == 0
+    assert "\nseed 1234 in " in capsys.readouterr().out
