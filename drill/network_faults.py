@@ -113,7 +113,8 @@ async def _reset(site: Site, random: Random, sale_id: int) -> str:
     for _ in range(times):
         cut += sum(link.reset() for link in _links(site, name, stores))
         await trio.sleep(0.1)
-    return f"{cut} connections of {name} to {_and(stores)}, {times} times"
+    often = "once" if times == 1 else f"{times} times"
+    return f"{cut} connections of {name} to {_and(stores)}, {often}"
 
 
 def _slow(delay: Callable[[Random], float], rate: Callable[[Random], float]) -> Inject:

@@ -54,7 +54,7 @@ async def _delete_lease(site: Site, random: Random, sale_id: int) -> str:
     for _ in range(times):
         site.tell_valkey(f"DEL {key}")
         await trio.sleep(0.1)
-    return f"{times} times"
+    return "once" if times == 1 else f"{times} times"
 
 
 async def _kill_scheduler(site: Site, random: Random, sale_id: int) -> str:

@@ -90,7 +90,7 @@ def recovery_seconds(faults: Sequence[Fault]) -> list[float]:
 def lines(record: Record) -> Iterator[str]:
     """The verdict for a terminal."""
     seconds, (gap, gap_at) = record.ended - record.began, record.longest_gap()
-    yield f"drill of {seconds:.0f} s, seed {record.seed}: {len(record.faults)} faults"
+    yield f"drill of {seconds:.0f} s, seed {record.seed}: {_count(len(record.faults), 'fault')}"
     for name, faults in record.by_kind().items():
         recovered = recovery_seconds(faults)
         worst = (
@@ -102,7 +102,7 @@ def lines(record: Record) -> Iterator[str]:
             f"{outcome} {count:,}" for outcome, count in counted.most_common()
         )
     yield (
-        f"{record.purchases:,} items sold of {record.sales} sales, {record.sold_out} of them sold out; "
+        f"{record.purchases:,} items sold of {_count(record.sales, 'sale')}, {record.sold_out} of them sold out; "
         f"{record.take_overs} take-overs"
     )
     yield f"longest time without a sale while items were left: {gap:.2f} s, at {gap_at:.1f} s"
@@ -110,3 +110,7 @@ def lines(record: Record) -> Iterator[str]:
         yield f"  {name:34}{len(wrong):5}" + ("  WRONG" if wrong else "")
         yield from (f"      {text}" for text in wrong[:SHOWN_MAX])
     yield "clean: nothing contradicts the promises" if record.is_clean else "NOT CLEAN"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

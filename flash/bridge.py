@@ -52,7 +52,8 @@ def run(function: Callable[..., Awaitable[T]], *args: object) -> T:
     except BaseExceptionGroup as group:
         ours, others = group.split(FlashError)
         if others is None and ours is not None:
-            raise first_of(ours) from group
+            error = first_of(ours)
+            raise error from error.__cause__  # not from the group: it would replace what the error came from
         raise
 
 

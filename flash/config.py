@@ -59,7 +59,7 @@ class Config:
     redis_url: str | None = setting(
         "REDIS_URL",
         url("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"),
-        "redis://host:port/0, rediss://… or unix:///path",
+        "redis://host:port/0, rediss://…, unix:///path or redis+sentinel://host,host/name",
         None,
         "Redis or Valkey, redis+sentinel://host,host,host/name behind Sentinel; `flash up` starts its own when unset",
         may_be_in_file=True,

@@ -165,8 +165,11 @@ def url(*schemes: str) -> Callable[[str], str]:
             raise ValueError(text)
         if not text.isprintable():
             raise ValueError(text)
-        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's may name several
+        hosts = parts.netloc.rpartition("@")[2].split(",")  # PostgreSQL's and Sentinel's may be several
+        for host in hosts:
             _check_host(host)
+        if parts.scheme.endswith("+sentinel") and not (all(hosts) and parts.path.strip("/")):
+            raise ValueError(text)  # they are asked for a primary by its name, which nothing stands in for
         return text
 
     return parse

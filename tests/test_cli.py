@@ -232,6 +232,12 @@ def test_the_doctor_names_a_taken_port_absent_stores_and_foreign_data(tmp_path: 
     assert (found["port"], found["data directory"], found["REDIS_URL"]) == ("fail", "fail", "fail")
 
 
+def test_an_option_is_not_taken_for_a_longer_one() -> None:
+    done = flash("doctor", "--js")
+    assert done.returncode == 2
+    assert "unrecognized arguments: --js" in done.stderr
+
+
 def test_the_doctor_as_json_says_the_same(tmp_path: Path) -> None:
     done = flash("doctor", "--json", PORT="0", FLASH_DATA_DIR=str(tmp_path), REDIS_URL=f"unix://{tmp_path}/none.sock")
     report = json.loads(done.stdout)

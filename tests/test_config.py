@@ -37,10 +37,22 @@ def test_all_wrong_settings_are_named_at_once_with_what_was_seen_and_expected() 
         Config.from_env({"PORT": "80 80", "FLASH_USER_LIMIT": "11", "REDIS_URL": "mysql://h"})
     lines = str(caught.value).splitlines()
     assert lines == [
-        "REDIS_URL='mysql://h': expected redis://host:port/0, rediss://… or unix:///path",
+        "REDIS_URL='mysql://h': expected redis://host:port/0, rediss://…, unix:///path or "
+        "redis+sentinel://host,host/name",
         "PORT='80 80': expected a whole number from 0 to 65,535",
         "FLASH_USER_LIMIT='11': expected a whole number from 1 to 10",
     ]
+
+
+@pytest.mark.parametrize("rest", ["a", "a/", "a//", "/name", "a,,b/name", ":secret@/name"])
+def test_sentinels_without_a_name_or_a_host_are_refused_before_a_process_relies_on_them(rest: str) -> None:
+    with pytest.raises(ConfigError, match=r"^REDIS_URL=.*expected .* redis\+sentinel://host,host/name$"):
+        Config.from_env({"REDIS_URL": f"redis+sentinel://{rest}"})
+
+
+@pytest.mark.parametrize("rest", ["a/name", "a,b:1,[::1]:2/name/3", "u:p@a/name?sentinel_password=s"])
+def test_sentinels_with_a_name_are_taken(rest: str) -> None:
+    assert Config.from_env({"REDIS_URL": f"rediss+sentinel://{rest}"}).redis_url == f"rediss+sentinel://{rest}"
 
 
 @pytest.mark.parametrize("text", ["-1", "65536", "1e3", "\uff18\uff10", "nan", "0x50", "1.5"])

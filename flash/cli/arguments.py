@@ -13,7 +13,13 @@ _CHOICE = re.compile(r"invalid choice: '(?P<word>.*)' \(choose from (?P<words>.*
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse lets the outermost parser complain of what a command does not know; here the command itself does."""
+    """argparse lets the outermost parser complain of what a command does not know; here the command itself does.
+
+    No option may be shortened: a script that did would mean another option after the next release.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "allow_abbrev": False})
 
     def parse_known_args(  # type: ignore[override]  # typeshed has overloads for the kinds of namespace
         self, args: Sequence[str] | None = None, namespace: Any = None

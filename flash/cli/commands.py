@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from flash.config import Config, settings
-from flash.errors import OperatorError, Unavailable
+from flash.errors import ConfigError, OperatorError, Unavailable
 
 if TYPE_CHECKING:
     from flash.local.address import Address
@@ -107,9 +108,14 @@ def doctor(config: Config, options: argparse.Namespace) -> int:
 
 
 def buy(config: Config, options: argparse.Namespace) -> int:
+    from flash.local.address import running_addresses
     from flash.terminal.buy import buy as buying
 
+    if options.url and _has_path(options.url):
+        raise ConfigError("--url: only http://host:port")
     address = _address(config, options)
+    if not options.url and (services := len(running_addresses(config))) > 1:
+        sys.stderr.write(f"flash: at {address.url}, the youngest of {services} that run here; --url names another\n")
     return buying(address.url, options.user, options.id, certificate=address.certificate, user_key=config.user_key)
 
 
@@ -119,6 +125,14 @@ def _address(config: Config, options: argparse.Namespace) -> Address:
 
     found = Address(options.url) if options.url else running_address(config)
     return replace(found, certificate=options.cacert) if options.cacert else found
+
+
+def _has_path(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # whoever connects says what is wrong
+        return False
+    return bool(parts.netloc) and bool(parts.path.strip("/") or parts.query or parts.fragment)
 
 
 def top(config: Config, options: argparse.Namespace) -> int:

@@ -38,6 +38,12 @@ def noted(data_dir: Path, address: Address | None) -> Iterator[None]:
 
 def running_address(config: Config) -> Address:
     """Of the `flash up` that runs here, the younger if `--demo` runs as well; else where these settings say."""
+    found = running_addresses(config)
+    return found[0] if found else address_of(config, config.port)
+
+
+def running_addresses(config: Config) -> list[Address]:
+    """Of each `flash up` that runs here, the youngest first."""
     found: dict[float, Address] = {}
     for place in (config.data_dir, demo_dir(config.data_dir)):
         data_dir = find_data_dir(replace(config, data_dir=place))
@@ -46,7 +52,7 @@ def running_address(config: Config) -> Address:
                 told = json.loads(_file(data_dir).read_text())
                 certificate = told["certificate"] and Path(told["certificate"])
                 found[_file(data_dir).stat().st_mtime] = Address(told["url"], certificate)
-    return found[max(found)] if found else address_of(config, config.port)
+    return [found[began] for began in sorted(found, reverse=True)]
 
 
 def address_of(config: Config, port: int) -> Address:

@@ -28,6 +28,7 @@ from flash.local.embedded import POSTGRES_VERSION, find_postgres, find_valkey
 from flash.local.finding import Finding
 from flash.local.found import find_data_dir, running_database, running_pid, running_redis
 from flash.local.ports import is_free
+from flash.local.postgres_advice import advice
 
 T = TypeVar("T")
 
@@ -170,7 +171,7 @@ def _postgres(config: Config) -> Iterator[Finding]:
 
     found = _cross(partial(examine, url))
     if isinstance(found, FlashError):
-        yield Finding("fail", "DATABASE_URL", f"{mask(url)}: {found}")
+        yield Finding("fail", "DATABASE_URL", f"{mask(url)}: {found}{advice(found)}")
     else:
         yield from found
 

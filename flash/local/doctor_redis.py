@@ -35,7 +35,7 @@ def redis_findings(config: Config) -> Iterator[Finding]:
     try:
         yield from bridge.run_in_loop(partial(_look, redis_address(config), mask(url)))
     except ConfigError as error:
-        yield Finding("fail", _SUBJECT, str(error))
+        yield Finding("fail", _SUBJECT, str(error).removeprefix(f"{_SUBJECT} "))
 
 
 async def _look(address: RedisAddress, shown: str) -> list[Finding]:
@@ -106,7 +106,11 @@ def acl_for(config: Config) -> tuple[list[str], list[str]]:
     Raises `ConfigError` if REDIS_URL cannot be used.
     """
     address = redis_address(config) if config.redis_url else RedisAddress.parse("redis://")
-    notes = ["put a password, the one in REDIS_URL, where PASSWORD stands"]
+    notes = [
+        "put a password, the one in REDIS_URL, where PASSWORD stands",
+        "type it at the prompt of redis-cli on every server (a shell would take > and ~ for itself)",
+        "then ACL SAVE if the server has an aclfile, else CONFIG REWRITE, or a restart forgets it",
+    ]
     if address.sentinels is not None:
         notes.append("the first line is for the servers, the second for the Sentinels (sentinel_password in REDIS_URL)")
     try:

@@ -30,7 +30,7 @@ _OF_REDIS = {
 
 def advice(error: BaseException) -> str:
     """A colon and what to do about `error`; empty if there is nothing to say beyond it."""
-    for beneath in _chain(error):
+    for beneath in chain(error):
         if found := _advice(beneath):
             return f": {found}"
     return ""
@@ -70,11 +70,14 @@ def _of_certificate(error: ssl.SSLCertVerificationError) -> str:
     return "its certificate is signed by nobody who is trusted here: put the authority's PEM file into FLASH_REDIS_CA"
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    """What lies beneath `error` first: it tells more."""
+def chain(error: BaseException, seen: frozenset[int] = frozenset()) -> Iterator[BaseException]:
+    """What lies beneath `error` first: it tells more. Causes may run in a circle, which is followed once."""
+    if id(error) in seen:
+        return
+    seen |= {id(error)}
     if error.__cause__ is not None:
-        yield from _chain(error.__cause__)
+        yield from chain(error.__cause__, seen)
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
-            yield from _chain(one)
+            yield from chain(one, seen)
     yield error

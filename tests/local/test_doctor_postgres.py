@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from flash import bridge
+from flash.config import Config
+from flash.local import doctor
 from flash.local.doctor_postgres import examine, judge_fail_over
 from flash.local.embedded import EmbeddedPostgres
 from flash.stores.addresses import servers_of
@@ -87,3 +89,19 @@ async def test_it_says_which_settings_do_not_pass_a_pooler(own_postgres: Embedde
     with running_bouncer(own_postgres) as url:
         assert [verdict for verdict, _ in await findings(url, "pooler")] == ["ok"]
     assert not await findings(own_postgres.url, "pooler")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://ann@127.0.0.1:1/flash", "connection refused: nothing listens there: start it, or correct host "),
+        ("postgresql:///flash?host=/nowhere&user=ann", "there is no such socket: start it, or correct "),
+    ],
+)
+def test_it_says_why_a_server_is_away_and_what_to_do(url: str, told: str) -> None:
+    ((verdict, subject, text),) = [
+        (one.verdict, one.subject, one.text) for one in doctor._postgres(Config(database_url=url))
+    ]
+    assert (verdict, subject) == ("fail", "DATABASE_URL")
+    assert "PostgreSQL cannot be reached: " in text
+    assert told in text

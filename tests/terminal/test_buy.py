@@ -36,6 +36,7 @@ def test_it_buys_a_free_item_and_prints_the_receipt(bought: dict[str, tuple[int,
         ("too many", 3, "the limit is reached: this buyer has all the items"),
         ("a bad name", 3, "user_id must be 1 to 64 characters without control characters (invalid_request)"),
         ("no number", 2, "'x' is not the number of an item"),
+        ("a path", 2, "--url: only http://host:port"),
         ("no address", 2, "--url or --cacert: 'localhost' is no address: expected http://host:port"),
     ],
 )
@@ -57,6 +58,7 @@ CASES = {
     "too many": ("--user", "ann"),
     "a bad name": ("--user", "a\nb"),
     "no number": ("--user", "ann", "--id", "x"),
+    "a path": ("--user", "ann", "--url", "http://localhost:8080/docs"),
     "no address": ("--user", "ann", "--url", "localhost"),
 }
 
