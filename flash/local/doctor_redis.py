@@ -70,7 +70,7 @@ async def _look_at_sentinels(address: RedisAddress, group: SentinelGroup) -> lis
     ignorant: list[Unavailable] = []
     for host, port in group.hosts:
         try:
-            named.add(await sentinels.ask(host, port))
+            named.add(await sentinels.ask(host, port, seconds=_TIMEOUT_SECONDS / len(group.hosts)))
         except UnknownName as error:
             ignorant.append(error)
         except Unavailable as error:

@@ -27,7 +27,9 @@ MIGRATIONS = files("flash.stores.migrations")
 _MIGRATION_LOCK = 0x666C6173
 """The advisory lock held while migrating. `stores.schedule` uses the number after it."""
 
-_TIMEOUT_SECONDS = 60.0
+_CONNECT_SECONDS = 5.0
+"""How long connecting may take: every start waits for its part of it if the first of several servers is silent."""
+_LOOK_SECONDS = 60.0
 _STEP_SECONDS = 86_400.0
 """How long one statement of a migration may take: a table of a year of attempts is not rewritten in a minute."""
 _BOUND_TABLE_LOCKS = "SET LOCAL lock_timeout = '2s'"
@@ -122,9 +124,11 @@ async def migrate(url: str, *, migrations: Sequence[Migration] | None = None, gr
     found = None
     name = "flash migrate"
     async with (
-        open_postgres(url, connections_max=1, timeout_seconds=_TIMEOUT_SECONDS, name=name) as database,
         open_postgres(
-            url, connections_max=1, timeout_seconds=_TIMEOUT_SECONDS, statement_seconds=_STEP_SECONDS, name=name
+            url, connections_max=1, timeout_seconds=_CONNECT_SECONDS, statement_seconds=_LOOK_SECONDS, name=name
+        ) as database,
+        open_postgres(
+            url, connections_max=1, timeout_seconds=_CONNECT_SECONDS, statement_seconds=_STEP_SECONDS, name=name
         ) as patient_database,
     ):
         try:

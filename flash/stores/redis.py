@@ -22,6 +22,9 @@ from flash.stores.sentinel import find_primary
 
 T = TypeVar("T")
 
+_FIND_SHARE_OF_TIMEOUT = 0.8
+"""redis-py has still to connect to what was found, and its own time-out would not say who was silent."""
+
 
 @asynccontextmanager
 async def open_redis(
@@ -64,7 +67,8 @@ def _endpoint(address: RedisAddress, timeout_seconds: float) -> dict[str, Any]:
         return {"connection_class": UnixDomainSocketConnection, "path": address.path}
     endpoint: dict[str, Any] = {"host": address.host, "port": address.port}
     if address.sentinels is not None:
-        endpoint["find"] = partial(bridge.call_trio, find_primary, address, timeout_seconds=timeout_seconds)
+        find_seconds = timeout_seconds * _FIND_SHARE_OF_TIMEOUT
+        endpoint["find"] = partial(bridge.call_trio, find_primary, address, timeout_seconds=find_seconds)
     if address.tls is None:
         return {"connection_class": _Connection, **endpoint}
     return {"connection_class": _TlsConnection, "tls": address.tls, **endpoint}

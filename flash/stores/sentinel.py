@@ -8,6 +8,8 @@ for a moment, the old one behind a partition; then Redis misleads us, which the 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import hiredis
 import trio
@@ -24,46 +26,43 @@ class UnknownName(Unavailable):
 
 
 class Sentinels:
-    """The Sentinels of `address`, from the point of view of one client. The one that was right last is asked first.
-
-    All questions together take `timeout_seconds` at most.
-    """
+    """The Sentinels of `address`, from the point of view of one client. The one that was right last is asked first."""
 
     def __init__(self, address: RedisAddress, *, timeout_seconds: float) -> None:
         assert address.sentinels is not None
         self._address = address
         self._name = address.sentinels.name
         self._hosts = deque(address.sentinels.hosts)
-        # Each of them may be silent, and one server too, and the last is still asked in time.
-        self._step_seconds = timeout_seconds / (len(self._hosts) + 1)
+        self._timeout_seconds = timeout_seconds
 
     async def connect(self) -> RedisConnection:
-        """A connection to the primary. Raises `Unavailable`, which says what each Sentinel has said."""
+        """A connection to the primary. Raises `Unavailable`, which says what each Sentinel has said.
+
+        All steps together take `timeout_seconds` at most. What one of them leaves, the later ones have.
+        """
+        deadline = trio.current_time() + self._timeout_seconds
         reasons: list[str] = []
         seen: set[Place] = set()
-        for _ in range(len(self._hosts)):
+        for others in reversed(range(len(self._hosts))):  # who can be asked after this one
             try:
-                place = await self.ask(*self._hosts[0])
+                place = await self.ask(*self._hosts[0], seconds=_share(deadline, 1 + others + 1))  # and the server
                 if place not in seen:
                     seen.add(place)
-                    return await self._connect_primary(place)
+                    return await self._connect_primary(place, _share(deadline, 2 if others else 1))
             except Unavailable as error:
                 reasons.append(str(error))
             self._hosts.rotate(-1)
         raise Unavailable("; ".join(reasons))
 
-    async def ask(self, host: str, port: int) -> Place:
-        """Where the Sentinel at this place says that the primary is. Raises `Unavailable`."""
+    async def ask(self, host: str, port: int, *, seconds: float) -> Place:
+        """Where the Sentinel at this place says that the primary is. Raises `Unavailable` within `seconds`."""
         address = self._address.sentinel(host, port)
-        try:
-            with trio.fail_after(self._step_seconds):
-                connection = await connect(address, is_sentinel=True)
-                try:
-                    (answer,) = await connection.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)])
-                finally:
-                    await connection.aclose()
-        except (*BROKEN, Replaced, Unavailable) as error:
-            raise Unavailable(f"the Sentinel at {address.where} does not answer: {why(error)}") from error
+        with _bounded(seconds, f"the Sentinel at {address.where} does not answer"):
+            connection = await connect(address, is_sentinel=True)
+            try:
+                (answer,) = await connection.exchange([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._name)])
+            finally:
+                await connection.aclose()
         if isinstance(answer, hiredis.ReplyError):
             raise Unavailable(f"the Sentinel at {address.where} refused: {answer}")
         if answer is None:
@@ -74,18 +73,15 @@ class Sentinels:
         except (TypeError, ValueError, AttributeError) as error:  # whoever stands in its place ends no process
             raise Unavailable(f"the Sentinel at {address.where} names no host and port") from error
 
-    async def _connect_primary(self, place: Place) -> RedisConnection:
+    async def _connect_primary(self, place: Place, seconds: float) -> RedisConnection:
         address = self._address.server(*place)
-        try:
-            with trio.fail_after(self._step_seconds):
-                connection = await connect(address)
-                try:
-                    (answer,) = await connection.exchange([("ROLE",)])
-                except BaseException:
-                    await connection.aclose()
-                    raise
-        except (*BROKEN, Replaced, Unavailable) as error:
-            raise Unavailable(f"the primary at {address.where} cannot be reached: {why(error)}") from error
+        with _bounded(seconds, f"the primary at {address.where} cannot be reached"):
+            connection = await connect(address)
+            try:
+                (answer,) = await connection.exchange([("ROLE",)])
+            except BaseException:
+                await connection.aclose()
+                raise
         if isinstance(answer, hiredis.ReplyError):
             reason = f"the primary at {address.where} refused: {answer}"
         elif not isinstance(answer, list) or answer[:1] != [b"master"]:
@@ -103,3 +99,20 @@ async def find_primary(address: RedisAddress, *, timeout_seconds: float) -> Plac
     connection = await Sentinels(address, timeout_seconds=timeout_seconds).connect()
     await connection.aclose()
     return connection.address.host, connection.address.port
+
+
+def _share(deadline: float, steps: int) -> float:
+    """An equal part, for one of so many `steps`, of the seconds that are left."""
+    return max(0.0, deadline - trio.current_time()) / steps
+
+
+@contextmanager
+def _bounded(seconds: float, what: str) -> Iterator[None]:
+    """Raises `Unavailable`, which says `what` is wrong and why, for whatever breaks, or takes longer than `seconds`."""
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError as error:
+        raise Unavailable(f"{what}: no answer within {seconds:.2f} s") from error
+    except (*BROKEN, Replaced, Unavailable) as error:
+        raise Unavailable(f"{what}: {why(error)}") from error

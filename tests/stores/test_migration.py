@@ -34,10 +34,12 @@ from flash.domain import (
 from flash.errors import OperatorError, Unavailable
 from flash.inventory import decide_all
 from flash.local.embedded import EmbeddedPostgres, EmbeddedValkey, find_postgres
+from flash.stores.drivers import ServerConnection, TrioDriver
 from flash.stores.keys import read_code_keys, read_secrets
 from flash.stores.migration import Migration, Schema, migrate, read_migrations
 from flash.stores.postgres import open_postgres
 from flash.stores.postgres_errors import PermissionDenied
+from flash.stores.servers import Address
 from flash.testing.client import Client
 from flash.testing.cluster import running_cluster
 from flash.testing.stores import SCHEMA, psql
@@ -206,6 +208,29 @@ async def test_a_database_that_is_not_there_is_unavailable() -> None:
     async with bridge.open_loop():
         with pytest.raises(Unavailable, match="cannot be reached"):
             await migrate("postgresql://flash@/flash?host=/nowhere")
+
+
+async def test_a_start_waits_for_a_silent_server_a_few_seconds_once(
+    postgres: str, postgres_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a primary is that was replaced and is not routed any more. Its share is told here, and cut short."""
+    given: list[tuple[Address, float]] = []
+    attempt = TrioDriver.attempt
+
+    async def noting_attempt(self: TrioDriver, address: Address, seconds: float) -> ServerConnection:
+        given.append((address, seconds))
+        return await attempt(self, address, min(seconds, 0.2) if address == silent else seconds)
+
+    monkeypatch.setattr(TrioDriver, "attempt", noting_attempt)
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")  # it accepts, and nobody reads
+    silent = listener.socket.getsockname()[:2]
+    hosts = f"host=127.0.0.1,{postgres_server.socket_dir}&port={silent[1]},5432&sslmode=disable"
+    async with listener, bridge.open_loop():
+        found = await migrate(f"{postgres.partition('?')[0]}?{hosts}")
+    assert found.has_secrets, "they were missing, so both kinds of connection were used"
+    assert [address for address, _ in given].count(silent) == 1, "the one that works is asked first from then on"
+    assert given[0][0] == silent
+    assert given[0][1] < 3.0
 
 
 async def test_a_previous_release_goes_on_and_restarts_beside_the_next_one(postgres: str) -> None:

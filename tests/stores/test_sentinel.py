@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from flash import bridge
 from flash.config import Config
 from flash.errors import OutcomeUnknown, Unavailable
 from flash.local.doctor_redis import redis_findings
 from flash.stores.redis import call_redis, open_redis
-from flash.stores.redis_address import RedisAddress
 from flash.stores.redis_link import RedisLink
-from flash.stores.sentinel import Sentinels
 from flash.testing.cluster import until
 from flash.testing.sentinel import NAME, SentinelGroup, is_primary, running_sentinel_group, tell
 
@@ -110,7 +109,7 @@ async def test_a_lie_that_nobody_corrects_is_told_as_it_is_and_in_time(group: Se
             await link.execute(("PING",))
     text = str(caught.value)
     assert f"127.0.0.1:{replica} is said to be the primary, and says that it is a slave" in text
-    assert f"the Sentinel at {other} does not answer: TooSlowError" in text
+    assert f"the Sentinel at {other} does not answer: no answer within 0." in text
 
 
 async def until_accepted(call: Callable[[], Awaitable[object]]) -> None:
@@ -162,9 +161,71 @@ async def test_servers_and_sentinels_have_a_user_and_a_password_each() -> None:
                 await link.execute(("PING",))
 
 
-def test_many_sentinels_leave_time_for_the_server() -> None:
-    sentinels = Sentinels(RedisAddress.parse("redis+sentinel://a,b,c/name"), timeout_seconds=1.0)
-    assert sentinels._step_seconds == 0.25
+@pytest.fixture
+def clock() -> MockClock:
+    """Jumps as soon as everybody waits. All who answer here are tasks of the test."""
+    return MockClock(autojump_threshold=0.02)
+
+
+def primary(round_seconds: float) -> Callable[[trio.SocketStream], Awaitable[None]]:
+    """A server that takes so long for each answer."""
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async for sent in stream:
+            await trio.sleep(round_seconds)
+            await stream.send_all(b"*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n" if b"ROLE" in sent else b"+OK\r\n")
+
+    return serve
+
+
+def port_in(place: str) -> int:
+    return int(place.rpartition(":")[2])
+
+
+@pytest.mark.parametrize(
+    ("silent", "honest", "round_seconds"),
+    [(0, 3, 0.15), (0, 3, 0.24), (2, 1, 0.15), (2, 1, 0.24), (0, 1, 0.45)],  # greeting and ROLE are a round each
+)
+async def test_a_slow_primary_has_the_time_that_its_sentinels_leave(
+    silent: int, honest: int, round_seconds: float, clock: MockClock
+) -> None:
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(answering(primary(round_seconds)))
+        serves = [be_silent] * silent + [naming(port_in(server))] * honest
+        places = [await stack.enter_async_context(answering(serve)) for serve in serves]
+        link = RedisLink(f"redis+sentinel://{','.join(places)}/{NAME}", timeout_seconds=1.0)
+        async with link, RedisLink(f"redis://{server}", timeout_seconds=1.0) as direct:
+            assert await direct.execute(("PING",)) == await link.execute(("PING",)) == [b"OK"]
+
+
+@pytest.mark.parametrize("silent", [0, 1, 2])
+async def test_however_many_are_silent_connecting_takes_one_time_out(silent: int, clock: MockClock) -> None:
+    """Each Sentinel that answers names another server, and all of these are silent."""
+    async with AsyncExitStack() as stack:
+        servers = [await stack.enter_async_context(answering(be_silent)) for _ in range(3 - silent)]
+        serves = [be_silent] * silent + [naming(port_in(server)) for server in servers]
+        places = [await stack.enter_async_context(answering(serve)) for serve in serves]
+        async with RedisLink(f"redis+sentinel://{','.join(places)}/{NAME}", timeout_seconds=1.0) as link:
+            began = trio.current_time()
+            with pytest.raises(Unavailable) as caught:
+                await link.execute(("PING",))
+            assert trio.current_time() - began == pytest.approx(1.0)
+    text = str(caught.value)
+    for place in places[:silent]:
+        assert f"the Sentinel at {place} does not answer: no answer within 0.25 s" in text
+    for server in servers:
+        assert f"the primary at {server} cannot be reached: no answer within 0." in text
+
+
+async def test_the_client_for_leases_says_too_who_was_silent() -> None:
+    async with (
+        answering(be_silent) as server,
+        answering(naming(port_in(server))) as place,
+        bridge.open_loop(),
+        open_redis(f"redis+sentinel://{place}/{NAME}", timeout_seconds=0.5) as client,
+    ):
+        with pytest.raises(Unavailable, match=f"the primary at {server} cannot be reached: no answer within"):
+            await call_redis(client, client.ping)
 
 
 def found(url: str) -> list[tuple[str, str, str]]:
