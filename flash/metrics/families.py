@@ -84,9 +84,10 @@ ITEMS_LEFT = _gauge("flash_items_left", "Items left in the sales that have begun
 ITEMS_SOLD = _counter("flash_items_sold_total", "Items sold, each once, by the leaders")
 DECISIONS = _counter("flash_decisions_total", "Purchases decided by the leaders, by what became of them", "outcome")
 EXPIRED = _counter("flash_commands_expired_total", "Purchases that nobody waited for any more")
-SALES_LED = _gauge("flash_sales_led", "Sales that are led")
-TERMS = _counter("flash_terms_begun_total", "Terms that began: the first of a sale, and each take-over")
-TAKE_OVERS = _counter("flash_terms_taken_over_total", "Terms that began after another one of the same sale")
+SALES_LED = _gauge("flash_sales_led", "Sales that are led: their terms have begun and not ended")
+LEASES_HELD = _gauge("flash_leases_held", "Leases held, also those of sales that nobody buys from and nobody leads")
+TERMS = _counter("flash_terms_begun_total", "Terms that began, also again after a sale was put down for want of buyers")
+TAKE_OVERS = _counter("flash_terms_taken_over_total", "Terms that began after one of another process, or that failed")
 TERMS_FAILED = _counter("flash_terms_failed_total", "Terms that ended with an error")
 DEAD_LETTERS = _counter("flash_dead_letters_total", "Entries that could not be read and were moved aside")
 

@@ -25,7 +25,8 @@ def inventory_values(identity: Identity, parts: InventoryParts) -> Values:
     for outcome, count in decisions.items():
         values.put(families.DECISIONS, count, outcome)
     values.put(families.EXPIRED, parts.counts.expired)
-    values.put(families.SALES_LED, len(parts.list_held()))
+    values.put(families.SALES_LED, len(parts.terms.current))
+    values.put(families.LEASES_HELD, len(parts.list_held()))
     values.put(families.TERMS, parts.terms.begun)
     values.put(families.TAKE_OVERS, parts.terms.taken_over)
     values.put(families.TERMS_FAILED, parts.terms.failed)

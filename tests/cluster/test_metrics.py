@@ -78,10 +78,12 @@ async def test_every_metric_is_there_on_ports_of_their_own_and_without_stores(
             assert names == {family.name for family in FAMILIES}
             assert seen["inventory"].sum("flash_items_sold_total") == 1
             assert seen["inventory"].sum("flash_decisions_total", outcome="sold") == 1
-            assert seen["inventory"].sum("flash_sales_led") >= 1
+            assert seen["inventory"].sum("flash_leases_held") >= seen["inventory"].sum("flash_sales_led") >= 1
             assert seen["web"].sum("flash_sales_open") == 1
             assert (await web_port.get("/sales")).status == 404, "nothing else is there"
             valkey.kill()
             page = await until(web_port, lambda page: not page.sum("flash_store_up", store="redis"))
             assert page.sum("flash_store_up", store="database") == 1
+            await until(inventory_port, lambda page: page.sum("flash_sales_led") == 0)
+            assert (await scraped(web_port)).sum("flash_sales_open") == 1, "so an alert can tell that nobody leads"
             assert (await scraped(inventory_port)).sum("flash_processes", role="inventory") == 1
