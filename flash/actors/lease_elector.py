@@ -19,9 +19,10 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import trio
 
-from flash.actors.lease_sharing import surplus
+from flash.actors.lease_sharing import ProvenHosts, surplus
 from flash.actors.lease_store import Demand, Lease, LeaseStore
 from flash.errors import FlashError
+from flash.telemetry import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ _TAKE_MAX = 256
 """Leases that are asked for at a time, so that the first of them are led before the last are taken."""
 _HANDED_OVER_MAX, _SHARE_SECONDS = 64, 1.0
 """Quiet leases that are handed over at a time, and how long the others have then to tell what they hold."""
+_FAILED_SECONDS = 30.0
+"""For so long after a term has failed here this host takes no part in sharing: it would be given leases for ever."""
 _RELEASE_SECONDS = 1.0
 _RENEW_RETRY_SECONDS = 0.1
 _PAUSE_SECONDS = 0.5
@@ -73,7 +76,9 @@ class LeaseElector:
         self._idle_seconds = idle_seconds
         self._held: dict[str, Lease] = {}
         self._wanted: Sequence[str] = ()
-        self._shared_at = -math.inf
+        self._hosts = ProvenHosts(leases.name, 2 * lease_seconds)
+        self._shared_at = self._failed_at = -math.inf
+        self._warn = ThrottledLogger(log)
         self._paused_until: dict[str, float] = {}
         self._woken = trio.Event()
         self._tasks: trio.Nursery | None = None
@@ -129,7 +134,7 @@ class LeaseElector:
         try:
             await self._share()  # at last: who cannot share leads all the same
         except FlashError as error:
-            log.warning("cannot share leases with other hosts: %s", error)
+            self._warn("cannot share leases with other hosts: %s", error)
 
     async def _take(self, keys: Sequence[str], first: Sequence[str]) -> None:
         asked_at = trio.current_time()
@@ -160,24 +165,29 @@ class LeaseElector:
 
     async def _share(self) -> None:
         """Tell the others what we hold, and hand some over if that is more than our share."""
-        counts = await self._leases.report(len(self._held))
+        if trio.current_time() < self._failed_at + _FAILED_SECONDS:
+            await self._leases.leave()
+            return
+        counts = self._hosts.among(await self._leases.report(len(self._held)), trio.current_time())
         if trio.current_time() < self._shared_at + _SHARE_SECONDS:
             return
         for host, number in surplus(counts, self._leases.name, _HANDED_OVER_MAX).items():
             self._shared_at = trio.current_time()
-            await self._hand_over(number, host)
+            if not await self._hand_over(number, host):
+                break
 
-    async def _hand_over(self, number: int, host: str) -> None:
-        """Quiet ones, of the oldest sales, which we took last. If there are none, one that is led, after its end."""
-        oldest_first = list(reversed(self._held))
+    async def _hand_over(self, number: int, host: str) -> bool:
+        """Quiet ones, of the oldest sales; if there are none, one that is led, after its end. Whether it went well."""
+        oldest_first = [key for key in reversed(self._wanted) if key in self._held]
         if quiet := [key for key in oldest_first if self._is_quiet(key)][:number]:
             self._forget(quiet)
-            await self._give(quiet, host)
-        elif led := [lease for lease in map(self._held.__getitem__, oldest_first) if lease.leading and not lease.heir]:
+            return await self._give(quiet, host)
+        if led := [lease for lease in map(self._held.__getitem__, oldest_first) if lease.leading and not lease.heir]:
             led[0].heir = host
             led[0].end()
+        return True
 
-    async def _give(self, keys: Sequence[str], host: str) -> None:
+    async def _give(self, keys: Sequence[str], host: str) -> bool:
         """Shielded, so that the new owner hears of them, and bounded. Should that fail, the next scan finds out."""
         with trio.move_on_after(_RELEASE_SECONDS, shield=True):
             try:
@@ -185,6 +195,9 @@ class LeaseElector:
                 await self._on_release()
             except FlashError as error:
                 log.warning("could not hand over %d leases: %s", len(keys), error)
+            else:
+                return True
+        return False
 
     async def _give_back_unwanted(self, wanted: Collection[str]) -> None:
         if unwanted := [key for key in self._held if key not in wanted and self._is_quiet(key)]:
@@ -252,10 +265,10 @@ class LeaseElector:
                 log.warning("stopped leading %s: we may no longer hold its lease", key)
         except FlashError as error:
             log.warning("stopped leading %s: %s", key, error)
-            self._pause(key)
+            self._note_failure(key)
         except Exception:  # one broken sale must not take the others of this host with it
             log.exception("stopped leading %s because of a bug or damaged data", key)
-            self._pause(key)
+            self._note_failure(key)
         finally:
             if trio.current_effective_deadline() > -math.inf:  # else this host stops, and `run` releases all at once
                 await self._after_leading(key, lease, is_kept)
@@ -279,16 +292,20 @@ class LeaseElector:
                 await self._leases.leave()
             except FlashError as error:
                 log.warning("could not say goodbye to the other hosts: %s", error)
-        await self._release(list({**self._held, **dict.fromkeys(self._wanted)}))
+            await self._try_to_release(list({**self._held, **dict.fromkeys(self._wanted)}))
 
-    def _pause(self, key: str) -> None:
-        self._paused_until[key] = trio.current_time() + _PAUSE_SECONDS
+    def _note_failure(self, key: str) -> None:
+        self._failed_at = trio.current_time()
+        self._paused_until[key] = self._failed_at + _PAUSE_SECONDS
 
     async def _release(self, keys: list[str]) -> None:
         """Shielded, so that the other hosts hear of it, and bounded, so that it cannot hang a shutdown."""
         with trio.move_on_after(_RELEASE_SECONDS, shield=True):
-            try:
-                await self._leases.release(keys)
-                await self._on_release()
-            except FlashError as error:
-                log.warning("could not release %d leases, they will expire: %s", len(keys), error)
+            await self._try_to_release(keys)
+
+    async def _try_to_release(self, keys: list[str]) -> None:
+        try:
+            await self._leases.release(keys)
+            await self._on_release()
+        except FlashError as error:
+            log.warning("could not release %d leases, they will expire: %s", len(keys), error)

@@ -12,6 +12,24 @@ _TOLERATED_SHARE = 0.1
 """A host that holds up to this much more than its share keeps it: each move is a short wait for somebody."""
 
 
+class ProvenHosts:
+    """Which hosts have lived for so long that they may be given leases. Times are Trio times.
+
+    One that has just come may die again and again, and what it was given is then nobody's for as long as a lease.
+    """
+
+    def __init__(self, name: str, proven_seconds: float) -> None:
+        self._name = name
+        self._proven_seconds = proven_seconds
+        self._seen_since: dict[str, float] = {}
+
+    def among(self, counts: Mapping[str, int], now: float) -> dict[str, int]:
+        """Those of `counts` that are proven, and this host."""
+        self._seen_since = {host: self._seen_since.get(host, now) for host in counts}
+        since = now - self._proven_seconds
+        return {host: count for host, count in counts.items() if host == self._name or self._seen_since[host] <= since}
+
+
 def surplus(counts: Mapping[str, int], host: str, most: int) -> dict[str, int]:
     """How many of its leases `host` hands over now to each of the others, `most` in all.
 

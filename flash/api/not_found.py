@@ -26,7 +26,7 @@ _PAGE = b"""\
     <main>
       <p class="code"><code>404</code></p>
       <h1>There is nothing at this address.</h1>
-      <p>It may have been mistyped, or come from another release.</p>
+      <p>The address may be mistyped, or the page may have moved.</p>
       <p class="more"><a href="/">Go to the shop</a></p>
     </main>
   </body>

@@ -14,6 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from flash.deployment import Deployment
+from flash.errors import OutcomeUnknown
 from flash.stores.redis import call_redis
 
 _KEYS_MAX = 250
@@ -50,6 +51,7 @@ return done
 
 
 # The hosts that live stand in one hash: until when by Redis's clock, in milliseconds, and how many leases they hold.
+# What is not of this form, somebody else has written; what ends too late was written by another clock. Neither lives.
 _REPORT = """
 if redis.call('TYPE', KEYS[1]).ok ~= 'hash' then redis.call('DEL', KEYS[1]) end
 local time, living = redis.call('TIME'), {}
@@ -58,8 +60,9 @@ redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %d', now + ARGV[2], ARGV[
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local told = redis.call('HGETALL', KEYS[1])
 for n = 1, #told, 2 do
-    local ends, count = string.match(told[n + 1], '^(%d+) (%d+)$')
-    if ends and tonumber(ends) > now then
+    local ends, count = string.match(told[n + 1], '^(%d+) (%d%d?%d?%d?%d?%d?%d?%d?)$')
+    local is_host = #told[n] == 32 and string.match(told[n], '^%x+$') and ends
+    if is_host and tonumber(ends) > now and tonumber(ends) <= now + 2 * ARGV[2] then
         table.insert(living, told[n])
         table.insert(living, tonumber(count))
     else
@@ -69,11 +72,12 @@ end
 return living
 """
 _LEAVE = "return redis.pcall('HDEL', KEYS[1], ARGV[1]) == 1 and 1 or 0"
-# Its first key is the hash of the hosts, the others are leases.
+# Its first key is the hash of the hosts, the others are leases. A host that has not reported lately may be gone.
 _HAND_OVER = """
 local done, time, entry = {}, redis.call('TIME'), redis.pcall('HGET', KEYS[1], ARGV[3])
 local ends = type(entry) == 'string' and tonumber(string.match(entry, '^(%d+) ')) or 0
-local lives = ends > time[1] * 1000 + math.floor(time[2] / 1000)
+local left = ends - (time[1] * 1000 + math.floor(time[2] / 1000))
+local lives = left > ARGV[2] / 2 and left <= 2 * ARGV[2]
 for n = 2, #KEYS do
     done[n - 1] = 0
     if lives and redis.pcall('GET', KEYS[n]) == ARGV[1] then
@@ -118,7 +122,10 @@ class Leases:
         How many each living process holds, by the name that `hand_over` knows it by.
         """
         told = await self._call(_REPORT, self._hosts_key, self._token, self._milliseconds, held)
-        return {name.decode(): count for name, count in zip(told[::2], told[1::2], strict=True)}
+        try:
+            return {name.decode("ascii"): int(count) for name, count in zip(told[::2], told[1::2], strict=True)}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise OutcomeUnknown("Redis did not tell which hosts there are") from error
 
     async def leave(self) -> None:
         """Nothing is handed over to this process from now on."""

@@ -413,7 +413,7 @@ async def test_a_host_that_joins_gets_its_share_of_quiet_leases_and_nobody_is_ev
     async with running(first):
         assert len(first.elector.held) == 300
         async with running(second):
-            for _ in range(100):
+            for _ in range(160):
                 await advance(mock_clock, 0.1)
                 assert all(table.owner(key) for key in wanted)
             assert sorted([len(first.elector.held), len(second.elector.held)])[0] >= 135
@@ -456,7 +456,7 @@ async def test_a_lease_handed_over_to_a_host_that_just_stops_is_not_lost(mock_cl
     async with running(first):
         async with trio.open_nursery() as stopping:
             stopping.start_soon(second.elector.run)
-            await advance(mock_clock, 3)
+            await advance(mock_clock, 10)
         first.leases.faults.on_after = _nothing
         await advance(mock_clock, 1.1)
         assert len(first.elector.held) == 20
@@ -464,3 +464,42 @@ async def test_a_lease_handed_over_to_a_host_that_just_stops_is_not_lost(mock_cl
 
 async def _nothing(_name: str, _args: tuple[object, ...]) -> None:
     pass
+
+
+async def test_the_newest_sale_stays_where_it_is_led_however_late_it_came(mock_clock: MockClock) -> None:
+    table = LeaseTable()
+    first, second = (Host(table, name, [], ["s3", "s2", "s1"]) for name in "ab")
+    first.tells, second.tells = [second], [first]
+    async with running(first):
+        first.wanted = second.wanted = ["s4", "s3", "s2", "s1"]
+        await advance(mock_clock, 2)
+        async with running(second):
+            await advance(mock_clock, 20)
+            assert second.leading == {"s1"}
+
+
+async def test_a_host_that_comes_and_dies_again_and_again_is_given_nothing(mock_clock: MockClock) -> None:
+    table, wanted = LeaseTable(), [str(number) for number in range(20)]
+    host = Host(table, "a", [], wanted, led_always=4)
+    async with running(host):
+        for number in range(10):
+            dying = Host(table, f"b{number}", [], wanted, led_always=4)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(dying.elector.run)
+                await advance(mock_clock, 2)
+                dying.leases.faults.fail_before(LOST, times=math.inf)  # it cannot say goodbye
+                nursery.cancel_scope.cancel()
+            assert len(host.elector.held) == 20
+
+
+async def test_a_host_whose_terms_fail_is_not_given_those_of_others(mock_clock: MockClock) -> None:
+    table, log = LeaseTable(), list[tuple[float, str, str]]()
+    healthy, broken = (Host(table, name, log, ["s4", "s3", "s2", "s1"]) for name in "ab")
+    broken.error = TermEnded("over")
+    async with running(broken), running(healthy):
+        await advance(mock_clock, 60)
+        assert len(healthy.leading) == 4
+        since = trio.current_time()
+        await advance(mock_clock, 60)
+        ended = [what for at, name, what in log if (name, what) == ("a", "ends") and at > since]
+        assert len(ended) <= 2, "it is tried again after half a minute"

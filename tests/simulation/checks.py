@@ -86,12 +86,17 @@ def _nothing_started(history: History, database: WatchedDatabase) -> Iterator[st
     """Whatever was sold was sold to a request that was not told that nothing was started."""
     asked: defaultdict[tuple[Code, str], list[Call]] = defaultdict(list)
     for call in history.calls:
-        if call.kind == "purchase" and call.said not in NOTHING_STARTED:
+        if call.kind == "purchase":
             asked[call.code, f"key:{call.key}" if call.key else ""].append(call)
     for row in database.rows:
         id = row.purchase.request_id if row.purchase.request_id.startswith("key:") else ""
-        if not any(call.begins <= row.begins for call in asked[row.code, id]):
+        if not any(call.begins <= row.begins and not _denies(call, row) for call in asked[row.code, id]):
             yield f"sold to a request that was told that nothing was started: {row}"
+
+
+def _denies(call: Call, row: Row) -> bool:
+    """Whether `call` was told that nothing was started, and not because the database had forgotten `row` by then."""
+    return call.said in NOTHING_STARTED and row.ends > call.ends
 
 
 def _final(history: History, database: WatchedDatabase) -> Iterator[str]:

@@ -193,6 +193,30 @@ async def test_a_lease_that_somebody_has_written_over_is_nobodys(valkey: Embedde
         assert await table.seconds_left("k") == ALMOST
 
 
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        (b"\xff\xfe", b"9999999999999 0"),
+        (b"a" * 32, b"9999999999999 0"),
+        (b"a" * 32, b"%d 99999999999999999999999"),
+        (b"a" * 32, b"not an entry"),
+        (b"a" * 31, b"%d 0"),
+    ],
+)
+async def test_what_a_stranger_writes_among_the_hosts_is_no_host(
+    valkey: EmbeddedValkey, name: bytes, entry: bytes
+) -> None:
+    async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5) as client:
+        table = ValkeyTable(client)
+        ann = table.leases_of("ann")
+        seconds, _ = await call_redis(client, client.time)
+        entry = entry % (1000 * seconds + 2_000) if b"%d" in entry else entry
+        await call_redis(client, client.hset, DEPLOYMENT.key("hosts"), name, entry)
+        counts = await ann.report(3)
+        assert counts == {ann.name: 3}
+        assert await call_redis(client, client.hlen, DEPLOYMENT.key("hosts")) == 1
+
+
 async def test_a_demoted_server_loses_the_connections_of_its_leases(valkey: EmbeddedValkey) -> None:
     async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=1) as client:
         ann = ValkeyTable(client).leases_of("ann")

@@ -69,7 +69,8 @@ class LeasesTwin:
     async def hand_over(self, keys: Sequence[str], host: str) -> list[str]:
         await self.faults.before("hand_over", keys, host)
         _, lives_until = self._table.hosts.get(host, (0, 0.0))
-        handed = self._ours(keys) if lives_until > trio.current_time() else []
+        reported_lately = lives_until - trio.current_time() > self._lease_seconds / 2
+        handed = self._ours(keys) if reported_lately else []
         until = trio.current_time() + self._lease_seconds
         self._table.held.update((key, (host, until)) for key in handed)
         await self.faults.after("hand_over", keys, host)
