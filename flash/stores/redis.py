@@ -109,7 +109,8 @@ async def call_redis(client: Redis, function: Callable[..., Awaitable[T]], *args
             return await function(*args)
         except RedisError:
             # It may be READONLY or LOADING: then another server answers at the address, now or soon.
-            await client.connection_pool.disconnect()
+            # Not those in use: a call of another task would break in the middle, and not with an error of Redis.
+            await client.connection_pool.disconnect(inuse_connections=False)
             raise
 
     try:
