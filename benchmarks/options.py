@@ -7,14 +7,13 @@ import contextlib
 import ipaddress
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from flash.errors import OperatorError
+from flash.testing.arguments import number
 
 STORMS = ("hot-user", "hot-sale", "junk-codes", "junk-paths", "herd", "outage")
 SECTIONS = ("sales", "idle", "budget", "web", "reads", "overload", "storms", "viewers", "leading", "cost")
-Number = TypeVar("Number", int, float)
 
 DESCRIPTION = """\
 Start the embedded stores and the service in a temporary directory, sell whole sales to closed-loop buyers (a
@@ -76,13 +75,13 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     clients = (16, 64, 256, 1024)
     add("--web", type=_several(1, 64), default=(1,), metavar="N[,N…]", help="web processes (1)")
-    add("--inventory", type=_number(int, 1, 64), default=1, metavar="N", help="inventory processes (1)")
-    add("--size", type=_number(int, 20, 1_000_000), default=10_000, metavar="N", help="items of a sale (10000)")
+    add("--inventory", type=number(int, 1, 64), default=1, metavar="N", help="inventory processes (1)")
+    add("--size", type=number(int, 20, 1_000_000), default=10_000, metavar="N", help="items of a sale (10000)")
     add("--sizes", type=_several(20, 1_000_000), default=(), metavar="N,N…", help="also compare sales of these sizes")
     add("--clients", type=_several(1, 20_000), default=clients, metavar="N,N…", help="buyers (16,64,256,1024)")
     add("--http", choices=("builtin", "hypercorn"), help="FLASH_HTTP of the service (default: as it is set)")
     add("--url", type=_loopback, help="measure the service that runs there, e.g. http://127.0.0.1:8080")
-    add("--rate", type=_number(float, 0.1, 1e6), metavar="R", help="also an open loop of R sales per second")
+    add("--rate", type=number(float, 0.1, 1e6), metavar="R", help="also an open loop of R sales per second")
     add(
         "--sections",
         type=_names(SECTIONS),
@@ -92,40 +91,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     add(
         "--section-seconds",
-        type=_number(float, 0.2, 600),
+        type=number(float, 0.2, 600),
         default=5.0,
         metavar="S",
         help="reads, overload, storms (5)",
     )
     add("--storms", type=_names(STORMS), default=STORMS, metavar="S,S…", help=f"{','.join(STORMS)} (all)")
-    add("--outage", type=_number(float, 0.1, 60), default=10.0, metavar="S", help="storms: without PostgreSQL (10)")
-    add("--herd", type=_number(int, 1, 20_000), default=5_000, metavar="N", help="of storms: who come at once (5000)")
-    add("--viewers", type=_number(int, 1, 5_000), default=5_000, metavar="N", help="of the section viewers (5000)")
-    add(
-        "--open-sales", type=_number(int, 200, 10_000), default=2_000, metavar="N", help="of the section leading (2000)"
-    )
-    add("--sold-each", type=_number(int, 1, 9_000), default=200, metavar="N", help="leading: sold of each sale (200)")
+    add("--outage", type=number(float, 0.1, 60), default=10.0, metavar="S", help="storms: without PostgreSQL (10)")
+    add("--herd", type=number(int, 1, 20_000), default=5_000, metavar="N", help="of storms: who come at once (5000)")
+    add("--viewers", type=number(int, 1, 5_000), default=5_000, metavar="N", help="of the section viewers (5000)")
+    add("--open-sales", type=number(int, 200, 10_000), default=2_000, metavar="N", help="of the section leading (2000)")
+    add("--sold-each", type=number(int, 1, 9_000), default=200, metavar="N", help="leading: sold of each sale (200)")
     add("--beside", type=_several(0, 10_000), default=(1, 100, 1_000), metavar="N,N…", help="cost: other open sales")
     add("--against", type=_tree, metavar="DIR", help="compare with the service of that checkout, which has a .venv")
-    add("--ceiling-seconds", type=_number(float, 0.05, 60), default=2.0, metavar="S", help="for each ceiling (2)")
-    add("--timeout", type=_number(float, 1, 86_400), default=1_800.0, metavar="S", help="give up after (1800)")
+    add("--ceiling-seconds", type=number(float, 0.05, 60), default=2.0, metavar="S", help="for each ceiling (2)")
+    add("--timeout", type=number(float, 1, 86_400), default=1_800.0, metavar="S", help="give up after (1800)")
     add("--json", type=Path, metavar="FILE", help="write everything that was measured")
     add("--html", type=Path, metavar="FILE", help="write a report with plots that needs no other file")
     add("--docs", type=Path, metavar="DIR", help="write tables and plots into DIR/benchmarks.md and DIR/benchmarks/")
     return parser
-
-
-def _number(kind: type[Number], low: float, high: float) -> Callable[[str], Number]:
-    def parse(text: str) -> Number:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind(-1)
-        if low <= value <= high:
-            return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between {low:,g} and {high:,g}")
-
-    return parse
 
 
 def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
@@ -146,7 +130,7 @@ def _tree(text: str) -> Path:
 
 
 def _several(low: int, high: int) -> Callable[[str], tuple[int, ...]]:
-    return lambda text: tuple(map(_number(int, low, high), text.split(",")))
+    return lambda text: tuple(map(number(int, low, high), text.split(",")))
 
 
 def _loopback(text: str) -> str:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from drill import namespaces
 from drill.faults import FAULTS, GROUPS
 from drill.network import NAMESPACES, PROXY
 from flash.errors import ConfigError, OperatorError
-
-Number = TypeVar("Number", int, float)
+from flash.testing.arguments import number
 
 DESCRIPTION = """\
 Start a cluster of real processes on real stores in a temporary directory, let buyers buy over HTTP, and break one thing
@@ -71,17 +69,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--faults", type=_faults, default=_faults("all"), metavar="F,F…", help="names or groups, NAME:3 thrice (all)")
-    add("--seed", type=_number(int, 0, 2**63), default=random.randrange(10**6), metavar="N", help="what comes when")
-    add("--seconds", type=_number(float, 1, 86_400), default=60.0, metavar="S", help="how long faults go on (60)")
-    add("--rounds", type=_number(int, 0, 10**6), default=0, metavar="N", help="stop sooner, after each fault N times")
-    add("--every", type=_number(float, 0, 3_600), default=2.0, metavar="S", help="from one fault to the next (2)")
-    add("--at-once", type=_number(int, 1, 4), default=1, metavar="N", help="faults of different targets together (1)")
-    add("--web", type=_number(int, 1, 16), default=2, metavar="N", help="web processes (2)")
-    add("--inventory", type=_number(int, 1, 16), default=3, metavar="N", help="inventory processes (3)")
-    add("--buyers", type=_number(int, 1, 1_000), default=24, metavar="N", help="buyers at once (24)")
-    add("--think", type=_number(float, 0, 60), default=0.12, metavar="S", help="a buyer's rest between items (0.12)")
-    add("--size", type=_number(int, 50, 1_000_000), default=1_000, metavar="N", help="items of a sale (1000)")
-    add("--period", type=_number(int, 1, 86_400), default=5, metavar="S", help="seconds from sale to sale (5)")
+    add("--seed", type=number(int, 0, 2**63), default=random.randrange(10**6), metavar="N", help="what comes when")
+    add("--seconds", type=number(float, 1, 86_400), default=60.0, metavar="S", help="how long faults go on (60)")
+    add("--rounds", type=number(int, 0, 10**6), default=0, metavar="N", help="stop sooner, after each fault N times")
+    add("--every", type=number(float, 0, 3_600), default=2.0, metavar="S", help="from one fault to the next (2)")
+    add("--at-once", type=number(int, 1, 4), default=1, metavar="N", help="faults of different targets together (1)")
+    add("--web", type=number(int, 1, 16), default=2, metavar="N", help="web processes (2)")
+    add("--inventory", type=number(int, 1, 16), default=3, metavar="N", help="inventory processes (3)")
+    add("--buyers", type=number(int, 1, 1_000), default=24, metavar="N", help="buyers at once (24)")
+    add("--think", type=number(float, 0, 60), default=0.12, metavar="S", help="a buyer's rest between items (0.12)")
+    add("--size", type=number(int, 50, 1_000_000), default=1_000, metavar="N", help="items of a sale (1000)")
+    add("--period", type=number(int, 1, 86_400), default=5, metavar="S", help="seconds from sale to sale (5)")
     networks = (PROXY, NAMESPACES)
     add("--network", choices=networks, default=PROXY, help="namespaces: a host for each process (Linux, root)")
     add("--report", type=Path, metavar="FILE", help="write an HTML page that needs no other file")
@@ -103,18 +101,5 @@ def _faults(text: str) -> list[str]:
         names = GROUPS.get(name, [name])
         if unknown := [one for one in names if one not in FAULTS]:
             raise argparse.ArgumentTypeError(f"no fault {unknown[0]!r}: there are {', '.join([*FAULTS, *GROUPS])}")
-        chosen += names * _number(int, 1, 1_000)(times or "1")
+        chosen += names * number(int, 1, 1_000)(times or "1")
     return chosen
-
-
-def _number(kind: type[Number], low: float, high: float) -> Callable[[str], Number]:
-    def parse(text: str) -> Number:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind(-1)
-        if low <= value <= high:
-            return value
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number between {low:,g} and {high:,g}")
-
-    return parse

@@ -10,6 +10,7 @@ import trio
 
 from drill.kinds import Kind
 from drill.site import Site
+from flash.local.embedded.store import Store
 from flash.testing.stores import psql
 
 
@@ -41,12 +42,16 @@ async def _restart_valkey(site: Site, random: Random, how: signal.Signals, *, is
 
 
 async def _freeze_redis(site: Site, random: Random, sale_id: int) -> str:
+    return await _freeze(site.valkey, random)
+
+
+async def _freeze(store: Store, random: Random) -> str:
     seconds = random.uniform(0.2, 4.0)
-    site.valkey.pause()
+    store.pause()
     try:
         await trio.sleep(seconds)
     finally:
-        site.valkey.resume()
+        store.resume()
     return f"for {seconds:.1f} s"
 
 
@@ -112,13 +117,7 @@ def _become(site: Site, read_only: str) -> None:
 
 
 async def _freeze_postgres(site: Site, random: Random, sale_id: int) -> str:
-    seconds = random.uniform(0.2, 4.0)
-    site.postgres.pause()
-    try:
-        await trio.sleep(seconds)
-    finally:
-        site.postgres.resume()
-    return f"for {seconds:.1f} s"
+    return await _freeze(site.postgres, random)
 
 
 STORE_FAULTS = (

@@ -10,26 +10,34 @@ from dataclasses import fields
 from benchmarks.hour.costs import Costs, Size
 from benchmarks.hour.stations import Cores, Log
 from benchmarks.hour.world import Hour
+from flash.testing.arguments import number
 
 _DESCRIPTION = """\
 Model the first seconds of a sale: buyers, web hosts, PostgreSQL, Redis and the sale's leader, on a virtual clock, with
 the costs measured by scripts/bench and the service's own rules of admission. Nothing is started and nothing is sold.
 """
 
+_BOUNDS = {
+    "buyers": number(int, 1, 10_000_000),
+    "arrive_within": number(float, 0, 3_600),
+    "stock": number(int, 1, 1_000_000),
+    "web_hosts": number(int, 1, 10_000),
+    "web_cores": number(int, 1, 1_000),
+    "postgres_cores": number(int, 1, 1_000),
+    "window": number(int, 1, 100_000),
+    "patience": number(float, 0, 3_600),
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser("scripts/hour", description=_DESCRIPTION, allow_abbrev=False)
-    defaults = Size()
     for field in fields(Size):
-        default = getattr(defaults, field.name)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(default), default=default, metavar="N")
-    parser.add_argument("--log-mb", type=float, default=500.0, metavar="N", help="what the log's disk takes, MB/s")
-    parser.add_argument("--seed", type=int, default=1, metavar="N")
+        option = f"--{field.name.replace('_', '-')}"
+        parser.add_argument(option, type=_BOUNDS[field.name], default=getattr(Size(), field.name), metavar="N")
+    parser.add_argument("--log-mb", type=number(float, 0.001, 1e6), default=500.0, metavar="N", help="MB/s to its disk")
+    parser.add_argument("--seed", type=number(int, 0, 2**63), default=1, metavar="N")
     chosen = vars(parser.parse_args(arguments))
     size = Size(**{field.name: chosen[field.name] for field in fields(Size)})
-    for name in ("buyers", "stock", "web_hosts", "web_cores", "postgres_cores"):
-        if getattr(size, name) < 1:
-            parser.error(f"--{name.replace('_', '-')}: expected 1 or more")
     hour = Hour(size, Costs(log_bytes_second=chosen["log_mb"] * 1e6), chosen["seed"])
     begun = time.monotonic()
     hour.run()

@@ -28,7 +28,8 @@ class Batcher(Generic[Request, Result]):
     """Answers requests through `perform(batch)`, which returns one result for each request, in order.
 
     At most `waiting_max` requests wait; `workers` batches of at most `batch_max` requests are in flight at once. What
-    would probably wait for longer than `wait_max_seconds` is refused.
+    would probably wait for longer than `wait_max_seconds` is refused. `only_reads`: a batch that is lost because this
+    process stops has started nothing.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Batcher(Generic[Request, Result]):
         batch_max: int,
         workers: int,
         wait_max_seconds: float = math.inf,
+        only_reads: bool = False,
     ) -> None:
         self._name = name
         self._perform = perform
         self._batch_max = batch_max
         self._workers = workers
+        self._lost: type[FlashError] = Unavailable if only_reads else OutcomeUnknown
         self._wait = BatchWait(batch_max=batch_max, workers=workers, wait_max_seconds=wait_max_seconds)
         self._mailbox: Mailbox[PendingRequest[Request, Result]] = Mailbox(waiting_max)
         self._warn = ThrottledLogger(log)
@@ -95,9 +98,9 @@ class Batcher(Generic[Request, Result]):
             except FlashError as error:
                 self._fail(batch, error)
             except BaseException:
-                # cancelled, or a bug: this worker ends, and its askers hear that nobody knows
+                # cancelled, or a bug: this worker ends, and the askers of a write hear that nobody knows
                 for pending in batch:
-                    pending.set_exception(OutcomeUnknown("this process is stopping"))
+                    pending.set_exception(self._lost("this process is stopping"))
                 raise
             finally:
                 ended_at = trio.current_time()

@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from flash.domain import Code, Command, LegacyCode, Outcome, Redemption, Refusal, Refused, SaleId
-from flash.errors import FlashError, OutcomeUnknown, StorageFull, Unavailable
+from flash.errors import FlashError, StorageFull
 from flash.inventory import decide_sold_out
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class PurchaseRouter:
         """Sell what the code is for, or say why not. Raises `Overloaded`, `Unavailable` or `OutcomeUnknown`."""
         sale_id = command.code.sale_id
         if self._sold_out.has(sale_id):
-            redemption = await self._read(command.code)
+            redemption = await self._redemptions.ask(command.code)
             if redemption.purchase is not None or redemption.is_sold_out:
                 return decide_sold_out(command, redemption)
             # The database was replaced by one that lacks the last sales, and the cache has not seen it yet.
@@ -108,14 +108,6 @@ class PurchaseRouter:
         if isinstance(outcome, Refused):
             self._learn(sale_id, outcome.refusal)
         return outcome
-
-    async def _read(self, code: Code) -> Redemption:
-        """A lost read has started nothing. Called unknown, it would say when a receipt is final, and be too early for
-        a try before this one that is under way still."""
-        try:
-            return await self._redemptions.ask(code)
-        except OutcomeUnknown as error:
-            raise Unavailable(f"nothing was started: {error}") from error
 
     def _learn(self, sale_id: SaleId, refusal: Refusal) -> None:
         if refusal is Refusal.SOLD_OUT:

@@ -25,7 +25,6 @@ from flash.domain import (
     SaleId,
     Sold,
 )
-from flash.errors import OutcomeUnknown, Unavailable
 from flash.http import parameters
 from flash.http.body_parameters import read_request
 from flash.http.message import Request, Response, json_response
@@ -103,16 +102,10 @@ class PurchaseHandlers:
         return _NOT_PURCHASED if redemption.is_valid else _INVALID_CODE
 
     async def _open(self, text: str) -> Code | None:
-        code = self._codes.codes.open(text)
-        return code if isinstance(code, Code) else await self._look_up(text)
-
-    async def _look_up(self, text: str) -> Code | None:
-        """A code with a new key, or one of release 0.1. A lost read has started nothing."""
-        try:
-            code = await self._codes.open(text)
-            return await self._purchases.find_legacy(code) if isinstance(code, LegacyCode) else code
-        except OutcomeUnknown as error:
-            raise Unavailable(f"nothing was started: {error}") from error
+        code = self._codes.codes.open(text) or await self._codes.open(text)
+        if isinstance(code, LegacyCode):
+            return await self._purchases.find_legacy(code)
+        return code
 
 
 def _refused(sale_id: SaleId, refused: Refused) -> Response:

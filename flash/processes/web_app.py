@@ -118,6 +118,7 @@ async def build_web_app(
         batch_max=_REDEMPTION_BATCH_MAX,
         workers=1,
         wait_max_seconds=config.admission_wait_seconds,
+        only_reads=True,
     )
     admission, limits, purchase_client = _admission(config), _rate_limits(config), _purchase_client(config, stores)
     leader = AdmittingLeader(purchase_client if spans is None else spans.leader(purchase_client), admission)

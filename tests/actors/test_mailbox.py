@@ -98,6 +98,23 @@ async def test_what_arrives_while_a_batch_is_under_way_is_the_next_batch() -> No
     assert answers == {number: 2 * number for number in range(6)}
 
 
+@pytest.mark.parametrize(("only_reads", "error"), [(False, OutcomeUnknown), (True, Unavailable)])
+async def test_who_was_in_a_batch_when_its_process_stops_hears_what_may_be_assumed(
+    only_reads: bool, error: type[FlashError]
+) -> None:
+    batcher = Batcher("test", Store().double, waiting_max=9, batch_max=9, workers=1, only_reads=only_reads)
+
+    async def ask() -> None:
+        with pytest.raises(error, match="stopping"):
+            await batcher.ask(1)
+
+    async with trio.open_nursery() as nursery, trio.open_nursery() as running:
+        running.start_soon(batcher.run)
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        running.cancel_scope.cancel()
+
+
 async def test_more_than_may_wait_is_refused_at_once() -> None:
     store = Store()
     batcher = a_batcher(store, waiting_max=2)

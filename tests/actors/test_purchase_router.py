@@ -111,18 +111,6 @@ async def test_a_sold_out_sale_is_answered_from_the_database_and_its_leader_left
     assert (await site.router.find(bought)).purchase == repeated.purchase
 
 
-async def test_a_lost_read_of_a_sold_out_sale_has_started_nothing() -> None:
-    site = Site()
-    await site.database.prepare_sales(3600, 1, 1)
-    bought, late = await site.issue(1), await site.issue(1, "bob")
-    await site.sell(bought)
-    await site.cache.refresh()
-    site.database.faults.fail_after(OutcomeUnknown("the connection was lost"))
-    with pytest.raises(Unavailable, match="nothing was started: the connection was lost"):
-        await site.router.ask(Command(late, RequestId("key:c")))
-    assert site.leader.asked == []
-
-
 async def test_a_sale_heard_of_as_sold_out_is_remembered_until_the_next_look_at_the_database() -> None:
     site = Site()
     await site.database.prepare_sales(3600, 1, 1)

@@ -48,7 +48,8 @@ def test_its_report_names_each_part(capsys: pytest.CaptureFixture[str]) -> None:
     assert report(ran(Size(buyers=1, web_hosts=1))).startswith("1 buyers within 1 s")
 
 
-def test_nothing_of_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--web-hosts", "--buyers", "--log-mb", "--window"])
+def test_nothing_of_nothing_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["--web-hosts", "0"])
-    assert "--web-hosts: expected 1 or more" in capsys.readouterr().err
+        main([option, "0"])
+    assert f"{option}: '0' is not a number between " in capsys.readouterr().err

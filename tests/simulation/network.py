@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import trio
 
-from flash.errors import OutcomeUnknown, Unavailable
+from flash.errors import FlashError, OutcomeUnknown, Unavailable
 from tests.simulation.clock import VirtualClock
 
 T = TypeVar("T")
@@ -86,10 +86,19 @@ class Host:
 class _Call:
     """What is asked, and where the answer goes."""
 
-    def __init__(self, host: Host, store: Store, perform: Callable[[], Awaitable[Any]], *, may_wait: bool) -> None:
+    def __init__(
+        self,
+        host: Host,
+        store: Store,
+        perform: Callable[[], Awaitable[Any]],
+        lost: type[FlashError],
+        *,
+        may_wait: bool,
+    ) -> None:
         self.host = host
         self.store = store
         self.perform = perform
+        self.lost = lost
         self.may_wait = may_wait
         self.connection = store.connections
         self.is_awaited = True
@@ -123,22 +132,29 @@ class Network:
         self._nursery = nursery
 
     async def call(
-        self, host: Host, store: Store, perform: Callable[[], Awaitable[T]], timeout_seconds: float, block: float = 0.0
+        self,
+        host: Host,
+        store: Store,
+        perform: Callable[[], Awaitable[T]],
+        timeout_seconds: float,
+        block: float = 0.0,
+        *,
+        lost: type[FlashError] = OutcomeUnknown,
     ) -> T:
         """Perform it there; it may wait there for up to `block` seconds.
 
-        Raises `Unavailable` or `OutcomeUnknown`, and what `perform` raises.
+        Raises `Unavailable`, or `lost` if nobody knows whether it was performed, and what `perform` raises.
         """
         if host.is_dead:
             await trio.lowlevel.checkpoint()
             raise Unavailable("this host is dead")
-        call = _Call(host, store, perform, may_wait=block > 0)
+        call = _Call(host, store, perform, lost, may_wait=block > 0)
         self.calls += 1
         assert self.calls < _CALLS_MAX, f"{host.name} runs in circles"
         self._travel(host, partial(self._arrive, call))
         # A cancel scope would cost as much as all the rest of a call.
         patience = self._clock.after(
-            timeout_seconds + block, lambda: call.fail(OutcomeUnknown(f"{store.name} did not answer: time-out"))
+            timeout_seconds + block, lambda: call.fail(lost(f"{store.name} did not answer: time-out"))
         )
         try:
             await call.answered.wait()
@@ -166,7 +182,7 @@ class Network:
             return  # it is never answered
         if self._is_lost(call):
             self.lost_before += 1
-            call.fail(OutcomeUnknown("the connection was lost"))
+            call.fail(call.lost("the connection was lost"))
             return
         call.store.door.pass_through(partial(self._accept, call))
 
@@ -174,7 +190,7 @@ class Network:
         if call.store.is_down:
             call.fail(Unavailable(f"{call.store.name} refuses connections"))
         elif call.store.connections != call.connection:
-            call.fail(OutcomeUnknown("the connection was lost"))
+            call.fail(call.lost("the connection was lost"))
         elif call.may_wait:
             self._nursery.start_soon(self._perform_waiting, call)
         else:
@@ -206,7 +222,7 @@ class Network:
             return
         if call.store.connections != call.connection or self._is_lost(call):
             self.lost_after += 1
-            call.fail(OutcomeUnknown("the connection was lost"))
+            call.fail(call.lost("the connection was lost"))
         else:
             call.answer(result, error)
 

@@ -28,6 +28,7 @@ from flash.domain import (
     Term,
     UserId,
 )
+from flash.errors import FlashError, OutcomeUnknown, Unavailable
 from flash.stores.redis_link import RedisCommand, refusal
 from flash.testing.twins.faults import Faults
 from flash.testing.twins.leases import LeasesTwin, LeaseTable
@@ -83,23 +84,27 @@ class Database:
         self._host, self._stores = host, stores
         self._twin = stores.database
 
-    async def _call(self, perform: Callable[[], Awaitable[T]]) -> T:
-        return await self._stores.network.call(self._host, self._stores.postgres, perform, DATABASE_SECONDS)
+    async def _read(self, perform: Callable[[], Awaitable[T]]) -> T:
+        """As in `flash.stores.postgres`, a read whose answer is lost has started nothing."""
+        return await self._call(perform, Unavailable)
+
+    async def _call(self, perform: Callable[[], Awaitable[T]], lost: type[FlashError] = OutcomeUnknown) -> T:
+        return await self._stores.network.call(self._host, self._stores.postgres, perform, DATABASE_SECONDS, lost=lost)
 
     async def record_attempts(self, attempts: list[Attempt | MalformedAttempt]) -> list[RecordedAttempt]:
         return await self._call(partial(self._twin.record_attempts, attempts))
 
     async def find_redemptions(self, codes: list[Code]) -> list[Redemption]:
-        return await self._call(partial(self._twin.find_redemptions, codes))
+        return await self._read(partial(self._twin.find_redemptions, codes))
 
     async def find_legacy(self, legacy: LegacyCode) -> Code | None:
-        return await self._call(partial(self._twin.find_legacy, legacy))
+        return await self._read(partial(self._twin.find_legacy, legacy))
 
     async def unsold_sales(self) -> tuple[SaleId, frozenset[SaleId]]:
-        return await self._call(self._twin.unsold_sales)
+        return await self._read(self._twin.unsold_sales)
 
     async def list_leadable(self) -> list[SaleId]:
-        return await self._call(self._twin.list_leadable)
+        return await self._read(self._twin.list_leadable)
 
     async def begin_term(self, sale_id: SaleId) -> tuple[Term, Sale, datetime]:
         return await self._call(partial(self._twin.begin_term, sale_id))
@@ -108,14 +113,15 @@ class Database:
         async def read() -> list[tuple[CheckoutId, RequestId, ItemId, UserId]]:
             return [row async for rows in self._twin.read_purchases(term) for row in rows]
 
-        rows = await self._call(read)
+        rows = await self._read(read)
         for begin in range(0, len(rows), _PAGE_ROWS):
             yield rows[begin : begin + _PAGE_ROWS]
 
     async def confirm(
         self, term: Term, sold_before: int, approved: Sequence[Approved], redeemed: Sequence[CheckoutId]
     ) -> Confirmed:
-        return await self._call(partial(self._twin.confirm, term, sold_before, approved, redeemed))
+        call = self._call if approved else self._read  # what sells nothing is a read under the same fence
+        return await call(partial(self._twin.confirm, term, sold_before, approved, redeemed))
 
     async def prepare_sales(self, period_seconds: int, size: int, user_limit: int) -> tuple[list[SaleId], float]:
         return await self._call(partial(self._twin.prepare_sales, period_seconds, size, user_limit))

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import pytest
+import trio
 from redis.asyncio import Redis
 
 from flash import bridge
@@ -191,6 +192,24 @@ async def test_a_lease_that_somebody_has_written_over_is_nobodys(valkey: Embedde
         await ann.release(["k"])
         assert await bob.acquire(["other", "k"]) == ["k"]
         assert await table.seconds_left("k") == ALMOST
+
+
+async def test_an_error_in_one_call_leaves_another_call_its_connection(valkey: EmbeddedValkey) -> None:
+    async with bridge.open_loop(), open_redis(valkey.url, timeout_seconds=5) as client:
+
+        async def wait_for_an_entry() -> None:
+            assert await call_redis(client, client.blpop, ["waited for"], 4) == (b"waited for", b"x")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait_for_an_entry)
+            with trio.fail_after(5):
+                while True:
+                    if (await call_redis(client, client.info, "clients"))["blocked_clients"]:
+                        break
+                    await trio.sleep(0.01)
+            with pytest.raises(OutcomeUnknown, match="unknown command"):
+                await call_redis(client, client.execute_command, "NO-SUCH-COMMAND")
+            await call_redis(client, client.rpush, "waited for", "x")
 
 
 @pytest.mark.parametrize(
