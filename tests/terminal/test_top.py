@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,8 @@ def on_a_terminal(address: str, how: str) -> tuple[int, bytes]:
     env = environment(PYTHONPATH=str(PROJECT), TERM="xterm", COLUMNS="100", LINES="30")
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as process:
         os.close(theirs)
+        too_late = threading.Timer(60, process.kill)  # then the exit code is that of SIGKILL, and the terminal ends
+        too_late.start()
         seen = b""
         while b"sold per second" not in seen:
             seen += os.read(ours, 4_096)
@@ -69,6 +72,7 @@ def on_a_terminal(address: str, how: str) -> tuple[int, bytes]:
             while piece := os.read(ours, 4_096):
                 seen += piece
         code = process.wait(10)
+        too_late.cancel()
     os.close(ours)
     return code, seen
 
