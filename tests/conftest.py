@@ -22,7 +22,7 @@ MEMORY_BYTES_MIN = 4 * 2**30
 
 def pytest_configure() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # So a shell starts its background jobs. What we start would inherit it, and tests of Ctrl-C would wait for ever.
+        # So a shell starts its background jobs. What we start would inherit it, and tests of Ctrl-C would never end.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if "TMPDIR" not in os.environ and is_roomy(MEMORY):
         stores.parent_directory = MEMORY
